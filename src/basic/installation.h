@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The parts of Stasis that are files: where they are installed, or lie in a build tree. */
+#pragma once
+
+#include "basic/error.h"
+
+#define PART_ROOT_PROCESS "stasis-root"
+#define PART_PLUGINS "plugins" /* a directory that holds stasis_plugin.so and nothing else */
+#define PART_FETCH_CRIU "fetch-criu"
+
+/* In $STASIS_LIBEXEC, beside the build tree when this program runs from it, or where it was
+ * installed. The caller frees the path. "installation-broken" when it is nowhere. */
+int installation_find(const char *part, char **ret_path, struct error *error);

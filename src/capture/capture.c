@@ -1,0 +1,351 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "capture/capture.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "basic/cleanup.h"
+#include "basic/clock.h"
+#include "basic/fault.h"
+#include "basic/file.h"
+#include "basic/installation.h"
+#include "basic/interrupt.h"
+#include "basic/text.h"
+#include "capture/cuda.h"
+#include "capture/frozen.h"
+#include "capture/preflight.h"
+#include "capture/state.h"
+#include "criu/launch.h"
+#include "criu/log.h"
+
+enum {
+    DEFAULT_TIMEOUT_SECONDS = 60,
+    GHOST_LIMIT = 1 << 30,
+    END_TIMEOUT_MSEC = 20000,
+};
+
+static unsigned timeout_of(const struct capture *capture)
+{
+    return capture->request->timeout_seconds ? capture->request->timeout_seconds
+                                             : DEFAULT_TIMEOUT_SECONDS;
+}
+
+/* What is to be saved, and with what. */
+static int inspect(struct capture *capture, struct error *error)
+{
+    int r;
+
+    phases_next(&capture->phases, "inspect");
+    r = capture_inspect(capture, error);
+    if (r == 0)
+        r = criu_find(&capture->criu, error);
+    if (r == 0)
+        r = capture_cuda_find(capture, error);
+    return r;
+}
+
+/* Every reason to refuse is found here, before anything is touched. */
+static int check(struct capture *capture, struct error *error)
+{
+    const struct capture_request *request = capture->request;
+    struct preflight_request question = {
+        .root = capture->root,
+        .tcp = request->tcp == TCP_KEEP    ? PREFLIGHT_TCP_KEEP
+               : request->tcp == TCP_CLOSE ? PREFLIGHT_TCP_CLOSE
+                                           : PREFLIGHT_TCP_REFUSE,
+        .leave_running = request->leave_running,
+        .own_pids = capture->inside != 0,
+        .ghost_limit = request->ghost_limit ? request->ghost_limit : GHOST_LIMIT,
+        .store = request->root,
+    };
+    struct preflight_report report = PREFLIGHT_REPORT_INIT;
+    int r;
+
+    phases_next(&capture->phases, "preflight");
+    r = fault_point("capture-check", error);
+    if (r == 0)
+        r = capture_cuda_describe(capture, &question, error);
+    if (r == 0)
+        r = preflight_run(&question, &report, error);
+    if (r == 0)
+        r = preflight_report_error(&report, error);
+    preflight_report_done(&report);
+    return r;
+}
+
+/* Where the snapshot grows: beside the published ones, invisible until it is complete. */
+static int stage(struct capture *capture, struct error *error)
+{
+    int r;
+
+    phases_next(&capture->phases, "stage");
+    r = fault_point("capture-stage", error);
+    if (r == 0)
+        r = snapshot_writer_begin(capture->request->root, capture->id, &capture->writer, error);
+    if (r < 0)
+        return r;
+    if (mkdirat(snapshot_writer_directory(capture->writer), "criu", 0700) < 0)
+        return error_set(error, "snapshot-write", errno, "Can't make the image directory");
+    capture->images = openat(snapshot_writer_directory(capture->writer), "criu",
+                             O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    capture->work_path = text_format("%s/.logs/%s-%s-checkpoint", capture->request->root,
+                                     capture->id, snapshot_writer_version(capture->writer));
+    (void)directory_remove_all(AT_FDCWD, capture->work_path);
+    r = directory_create_all(capture->work_path, 0700);
+    if (r == 0)
+        capture->work = open(capture->work_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (r < 0 || capture->images < 0 || capture->work < 0)
+        return error_set(error, "snapshot-write", r < 0 ? r : errno, "Can't make %s",
+                         capture->work_path);
+    return 0;
+}
+
+/* CUDA processes stop submitting work; the tree goes on otherwise. */
+static int lock(struct capture *capture, struct error *error)
+{
+    if (capture->cuda_count > 0)
+        phases_next(&capture->phases, "lock");
+    return capture_cuda_lock(capture, timeout_of(capture), error);
+}
+
+/* CRIU has saved everything and holds the tree frozen: all that is left to do before the source
+ * may end is done here. A failure makes CRIU let the source run on. */
+static int at_point(const char *point, pid_t pid, void *context, struct error *error)
+{
+    struct capture *capture = context;
+    int r = 0;
+
+    (void)pid;
+    if (text_equal(point, "pre-dump"))
+        capture->frozen_at = clock_now_usec();
+    if (!text_equal(point, "post-dump"))
+        return 0;
+    phases_next(&capture->phases, "complete");
+    r = interrupt_check(error);
+    if (r == 0)
+        r = fault_point("capture-frozen", error);
+    if (r == 0)
+        r = capture_save_surroundings(capture, error);
+    if (r == 0 && !capture->request->leave_running)
+        r = capture_publish(capture, error);
+    if (r == 0 && !capture->request->leave_running)
+        r = capture_let_go(capture, error);
+    capture->frozen_seconds = clock_seconds_since(capture->frozen_at);
+    return r;
+}
+
+static const char **external_keys(const struct capture *capture)
+{
+    const char **keys = allocate((capture->outside_count + 1) * sizeof *keys);
+    size_t count = 0;
+
+    for (size_t i = 0; i < capture->outside_count; i++) {
+        if (capture->outside[i].terminal)
+            keys[count++] = capture->outside[i].key;
+    }
+    return keys;
+}
+
+static int converse(struct capture *capture, int socket, struct error *error)
+{
+    const struct process *root = &capture->tree.processes[0];
+    pid_t pid = capture_inner_pid(capture, root);
+    CLEANUP(free_ptr) const char **external = external_keys(capture);
+    const struct capture_request *request = capture->request;
+    struct criu_dump dump = {
+        .pid = pid,
+        .leave_running = request->leave_running,
+        .shell_job = (capture->inside ? root->inner_sid : root->sid) != pid,
+        .tcp = request->tcp,
+        .network_lock = capture->tcp_outside && request->tcp == TCP_KEEP ? NETWORK_LOCK_NFT
+                                                                         : NETWORK_LOCK_NONE,
+        .ghost_limit = request->ghost_limit ? request->ghost_limit : GHOST_LIMIT,
+        .timeout_seconds = timeout_of(capture),
+        .external = external,
+        .log_level = 2,
+    };
+
+    return criu_dump(socket, &dump, at_point, capture, error);
+}
+
+static int run_criu(struct capture *capture, const struct criu_launch *launch,
+                    struct error *error)
+{
+    CLEANUP(close_fd) int receiver = -1, sender = -1, socket = -1;
+    pid_t child = -1;
+    int r = criu_carrier_make(&receiver, &sender, error);
+
+    if (r == 0)
+        r = criu_start(launch, capture->inside, sender, &child, error);
+    close_fd(&sender);
+    if (r == 0)
+        r = criu_carrier_receive(receiver, &socket, error);
+    if (r == 0)
+        r = converse(capture, socket, error);
+    close_fd(&socket);
+    if (child > 0)
+        (void)waitpid(child, NULL, 0);
+    return r;
+}
+
+/* Freezes the tree and saves it. When this returns 0 and the source was not to be left running,
+ * the snapshot is published and the source has ended. */
+static int freeze_and_save(struct capture *capture, struct error *error)
+{
+    CLEANUP(close_fd) int plugin = -1;
+    CLEANUP(free_ptr) char *plugins = NULL;
+    struct criu_launch launch = {
+        .binary = capture->criu.path,
+        .images_directory = capture->images,
+        .work_directory = capture->work,
+        .plugin_socket = -1,
+        .messages = -1,
+        .terminal = -1,
+    };
+    int r;
+
+    phases_next(&capture->phases, "save");
+    r = interrupt_check(error);
+    if (r == 0)
+        r = fault_point("capture-freeze", error);
+    if (r == 0 && capture->cuda_count > 0)
+        r = installation_find(PART_PLUGINS, &plugins, error);
+    if (r == 0 && capture->cuda_count > 0)
+        r = cuda_worker_plugin_for_capture(capture->cuda, capture->cuda_processes,
+                                           capture->cuda_count, &plugin, error);
+    launch.plugin_directory = plugins;
+    launch.plugin_socket = plugin;
+    if (r < 0)
+        return r;
+    capture->frozen_at = clock_now_usec();
+    r = run_criu(capture, &launch, error);
+    if (r < 0)
+        criu_log_explain(capture->work, CRIU_DUMP_LOG, error);
+    if (capture->cuda_count > 0)
+        r = capture_cuda_conclude(capture, r, error);
+    return r;
+}
+
+/* Waits until no process of a source that was not to be left running is there any more. */
+static int wait_for_end(struct capture *capture, struct error *error)
+{
+    for (unsigned waited = 0; process_alive(&capture->tree.processes[0]); waited++) {
+        if (waited == END_TIMEOUT_MSEC)
+            return error_set(error, "source-lives", ETIMEDOUT,
+                             "The snapshot is complete, but its source did not end");
+        clock_sleep_msec(1);
+    }
+    while (capture->managed && workload_alive(capture->request->root, capture->workload.name))
+        clock_sleep_msec(1);
+    return 0;
+}
+
+static int finish(struct capture *capture, struct error *error)
+{
+    int r = 0;
+
+    if (capture->request->leave_running) {
+        r = fault_point("capture-resumed", error);
+        if (r == 0)
+            r = capture_publish(capture, error);
+    } else {
+        phases_next(&capture->phases, "end source");
+        r = wait_for_end(capture, error);
+    }
+    phases_end(&capture->phases);
+    return r;
+}
+
+static int tell(struct capture *capture, struct capture_result *ret_result)
+{
+    *ret_result = (struct capture_result){
+        .id = text_copy(snapshot_writer_id(capture->writer)),
+        .version = text_copy(snapshot_writer_version(capture->writer)),
+        .path = text_copy(snapshot_writer_path(capture->writer)),
+        .bytes = snapshot_writer_bytes(capture->writer),
+        .seconds = phases_seconds(&capture->phases),
+        .frozen_seconds = capture->frozen_seconds,
+        .phases = json_incref(capture->phases.list),
+    };
+    return 0;
+}
+
+/* Logs of what went well are not kept unless wanted; those of a failure are named. */
+static int settle_logs(struct capture *capture, int result, struct error *error)
+{
+    if (!capture->work_path)
+        return result;
+    if (result == 0 && !capture->request->keep_logs)
+        (void)directory_remove_all(AT_FDCWD, capture->work_path);
+    else if (result < 0 && faccessat(AT_FDCWD, capture->work_path, F_OK, 0) == 0 && error &&
+             error->code) {
+        char *whole = text_format("%s (logs: %s)", error->message, capture->work_path);
+
+        free(error->message);
+        error->message = whole;
+    }
+    return result;
+}
+
+static void forget(struct capture *capture)
+{
+    snapshot_writer_free(capture->writer);
+    cuda_worker_free(capture->cuda);
+    free(capture->cuda_processes);
+    free(capture->cuda_pids);
+    json_decref(capture->cuda_facts);
+    for (size_t i = 0; i < capture->outside_count; i++)
+        free(capture->outside[i].key);
+    free(capture->outside);
+    process_tree_done(&capture->tree);
+    workload_done(&capture->workload);
+    criu_installation_done(&capture->criu);
+    close_fd(&capture->images);
+    close_fd(&capture->work);
+    free(capture->work_path);
+    free(capture->id);
+    phases_done(&capture->phases);
+}
+
+int capture_run(const struct capture_request *request, struct capture_result *ret_result,
+                struct error *error)
+{
+    struct capture capture = {
+        .request = request, .workload = WORKLOAD_INIT, .images = -1, .work = -1};
+    int r;
+
+    phases_begin(&capture.phases, request->reporter);
+    r = inspect(&capture, error);
+    if (r == 0)
+        r = check(&capture, error);
+    if (r == 0)
+        r = stage(&capture, error);
+    if (r == 0)
+        r = lock(&capture, error);
+    if (r == 0)
+        r = freeze_and_save(&capture, error);
+    if (r == 0)
+        r = finish(&capture, error);
+    if (r == 0)
+        r = tell(&capture, ret_result);
+    else if (capture.managed)
+        capture_mark_saved(&capture, NULL);
+    r = settle_logs(&capture, r, error);
+    forget(&capture);
+    return r;
+}
+
+void capture_result_done(struct capture_result *result)
+{
+    free(result->id);
+    free(result->version);
+    free(result->path);
+    json_decref(result->phases);
+    *result = (struct capture_result){0};
+}

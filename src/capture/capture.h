@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The story of a capture: a running process tree becomes a published snapshot. Whatever fails
+ * before the snapshot is published, the source runs on as if nothing had happened.
+ */
+#pragma once
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "basic/error.h"
+#include "basic/reporter.h"
+#include "criu/service.h"
+
+struct capture_request {
+    const char *root; /* of all snapshots */
+    const char *name; /* of a workload, or NULL and: */
+    pid_t pid;        /* root of any process tree */
+    const char *id;   /* of the snapshot; NULL: the workload's name, or made from the command */
+    bool leave_running;
+    enum tcp_policy tcp;
+    unsigned timeout_seconds; /* for locking CUDA and for freezing; 0: default */
+    uint64_t ghost_limit;     /* 0: default */
+    bool keep_logs;
+    struct reporter *reporter;
+};
+
+struct capture_result {
+    char *id, *version, *path;
+    uint64_t bytes;
+    double seconds, frozen_seconds;
+    json_t *phases;
+};
+
+/* Codes: those of preflight, "criu-…", "cuda-…", "snapshot-…", "disk-full", "interrupted". */
+int capture_run(const struct capture_request *request, struct capture_result *ret_result,
+                struct error *error);
+
+void capture_result_done(struct capture_result *result);

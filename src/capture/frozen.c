@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "capture/frozen.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "basic/cleanup.h"
+#include "basic/fault.h"
+#include "basic/file.h"
+#include "basic/text.h"
+#include "workload/keeper.h"
+#include "workload/shared-memory.h"
+
+static int save_root_process(struct capture *capture, struct error *error)
+{
+    CLEANUP(free_ptr) char *path =
+        text_format("/proc/%d/root" KEEPER_ROOT_PROCESS, (int)capture->inside);
+    CLEANUP(free_ptr) char *program = NULL;
+    size_t length = 0;
+    int r = file_read(AT_FDCWD, path, 16 << 20, &program, &length);
+
+    if (r == -ENOENT)
+        return 0; /* started without one */
+    if (r == 0)
+        r = file_write_atomic(snapshot_writer_directory(capture->writer), "root-process", program,
+                              length);
+    return r < 0 ? error_set(error, r == -ENOSPC ? "disk-full" : "snapshot-write", r,
+                             "Can't save the root process")
+                 : 0;
+}
+
+static int save_shm(struct capture *capture, struct error *error)
+{
+    CLEANUP(free_ptr) char *path = text_format("/proc/%d/root/dev/shm", (int)capture->inside);
+    CLEANUP(close_fd) int directory = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+    if (directory < 0)
+        return error_set(error, "shm-save", errno, "Can't open %s", path);
+    return shared_memory_save(directory, snapshot_writer_directory(capture->writer), NULL, error);
+}
+
+int capture_save_surroundings(struct capture *capture, struct error *error)
+{
+    int r = fault_point("capture-surroundings", error);
+
+    if (r < 0 || !capture->inside)
+        return r;
+    r = save_root_process(capture, error);
+    if (r == 0 && capture->workload.private_shm)
+        r = save_shm(capture, error);
+    return r;
+}
+
+int capture_publish(struct capture *capture, struct error *error)
+{
+    json_t *manifest;
+    int r = fault_point("capture-seal", error);
+
+    phases_next(&capture->phases, "checksums");
+    if (r == 0)
+        r = snapshot_writer_seal(capture->writer, 0, NULL, error);
+    phases_next(&capture->phases, "publish");
+    if (r == 0)
+        r = fault_point("capture-publish", error);
+    if (r < 0)
+        return r;
+    manifest = capture_describe(capture);
+    if (!manifest)
+        return error_set(error, "snapshot-manifest", ENOMEM, "Can't describe the snapshot");
+    r = snapshot_writer_publish(capture->writer, manifest, error);
+    json_decref(manifest);
+    capture->published = r == 0;
+    if (r == 0)
+        r = fault_point("capture-published", error);
+    return r;
+}
+
+void capture_mark_saved(struct capture *capture, const char *reference)
+{
+    CLEANUP(free_ptr) char *path =
+        workload_path(capture->request->root, capture->workload.name, "");
+    CLEANUP(close_fd) int directory = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+    if (directory < 0 || text_equal(capture->workload.saved, reference))
+        return;
+    free(capture->workload.saved);
+    capture->workload.saved = reference ? text_copy(reference) : NULL;
+    (void)workload_save(directory, &capture->workload, NULL);
+}
+
+int capture_let_go(struct capture *capture, struct error *error)
+{
+    CLEANUP(free_ptr) char *reference = text_format("%s@%s", snapshot_writer_id(capture->writer),
+                                                    snapshot_writer_version(capture->writer));
+    int r = 0;
+
+    if (capture->managed)
+        capture_mark_saved(capture, reference);
+    if (capture->cuda_count > 0)
+        r = cuda_worker_commit(capture->cuda, error);
+    if (r == 0)
+        r = fault_point("capture-let-go", error);
+    return r;
+}

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the steps of one capture share. For the files of this folder. */
+#pragma once
+
+#include "capture/capture.h"
+#include "criu/find.h"
+#include "cuda/worker.h"
+#include "image/snapshot-writer.h"
+#include "proc/tree.h"
+#include "workload/phases.h"
+#include "workload/record.h"
+
+/* Something of the tree that is connected to the world outside: on restore it gets a stand-in. */
+struct outside {
+    char *key; /* CRIU's name for it: "tty[…]", "pipe:[…]" */
+    bool terminal;
+    bool writes; /* the tree's end of a pipe is the writing one */
+};
+
+struct capture {
+    const struct capture_request *request;
+    struct phases phases;
+
+    bool managed; /* started by `run` or `restore` here */
+    struct workload workload;
+    pid_t root;   /* of the tree, as the machine sees it */
+    pid_t inside; /* a process whose namespaces CRIU enters; 0: none */
+    struct process_tree tree;
+    struct outside *outside;
+    size_t outside_count;
+    bool tcp_outside; /* an established connection has its other end outside */
+    bool tcp_any;
+    pid_t highest_id; /* of processes, threads, groups and sessions, inside */
+
+    struct criu_installation criu;
+    struct cuda_worker *cuda;
+    struct cuda_process *cuda_processes;
+    size_t cuda_count;
+    pid_t *cuda_pids;
+    json_t *cuda_facts; /* driver, GPUs */
+
+    char *id;
+    struct snapshot_writer *writer;
+    char *work_path; /* CRIU's logs */
+    int images, work;
+    uint64_t frozen_at;
+    double frozen_seconds;
+    bool published;
+};
+
+/* Finds the target, reads its tree and what connects it to the outside (inspect.c). */
+int capture_inspect(struct capture *capture, struct error *error);
+
+/* The id by which a process of the tree knows itself where CRIU runs. */
+pid_t capture_inner_pid(const struct capture *capture, const struct process *process);
+
+/* Describes everything for the manifest (describe.c); the caller owns the result. */
+json_t *capture_describe(const struct capture *capture);
+
+/* Whether a process has the CUDA driver library mapped. */
+bool capture_maps_cuda(pid_t pid);

@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The reference part of snapshotctl(1), in mdoc(7): the build puts it into man/snapshotctl.1.in. */
+#include <stdio.h>
+#include <string.h>
+
+#include "basic/cleanup.h"
+#include "basic/text.h"
+#include "cli/invocation.h"
+
+/* Text where no character is a request or an escape; each sentence starts a line, as mdoc wants. */
+static void print_text(const char *text)
+{
+    bool line_start = true;
+
+    for (const char *c = text; *c; c++) {
+        if (c[0] == '\n' && c[1] == '\n') {
+            (void)fputs(line_start ? ".Pp\n" : "\n.Pp\n", stdout);
+            line_start = true;
+            c++;
+            continue;
+        }
+        if (line_start && (*c == '.' || *c == '\''))
+            (void)fputs("\\&", stdout);
+        line_start = false;
+        if (*c == '\\')
+            (void)fputs("\\e", stdout);
+        else if (*c == '-')
+            (void)fputs("\\-", stdout);
+        else if (strchr(".!?:", *c) && c[1] == ' ' && c[2] >= 'A' && c[2] <= 'Z' && *c != ':')
+            (void)printf("%c\n", *c++), line_start = true;
+        else
+            (void)fputc(*c, stdout);
+    }
+    if (!line_start)
+        (void)fputc('\n', stdout);
+}
+
+/* Arguments of a macro: quoted, so that none of them is taken for a macro. */
+static void print_quoted(const char *text)
+{
+    (void)fputc('"', stdout);
+    for (const char *c = text; *c; c++) {
+        if (*c == '"')
+            (void)fputs("\\(dq", stdout);
+        else if (*c == '\\')
+            (void)fputs("\\e", stdout);
+        else
+            (void)fputc(*c, stdout);
+    }
+    (void)fputc('"', stdout);
+}
+
+static void print_literal(const char *line)
+{
+    (void)fputs(".Dl ", stdout);
+    print_quoted(line);
+    (void)fputc('\n', stdout);
+}
+
+static void print_option(const struct option_definition *option)
+{
+    (void)fputs(".It ", stdout);
+    if (option->letter)
+        (void)printf("Fl %c , ", option->letter);
+    (void)printf("Fl \\-%s", option->name);
+    if (option->value) {
+        (void)fputs(" Ar ", stdout);
+        print_quoted(option->value);
+    }
+    (void)fputc('\n', stdout);
+    print_text(option->help);
+    if (option->words || option->initial) {
+        CLEANUP(free_ptr)
+        char *choice = text_format(
+            "%s%s%s%s%s%s", option->words ? "One of " : "", option->words ? option->words : "",
+            option->words ? ". " : "", option->initial ? "The default is " : "",
+            option->initial ? option->initial : "", option->initial ? "." : "");
+
+        (void)fputs(".Pp\n", stdout);
+        print_text(choice);
+    }
+    if (option->more) {
+        (void)fputs(".Pp\n", stdout);
+        print_text(option->more);
+    }
+    if (option->example)
+        print_literal(option->example);
+}
+
+static void print_options(const struct option_definition *list)
+{
+    if (!list)
+        return;
+    (void)fputs(".Bl -tag -width Ds\n", stdout);
+    for (; list->name; list++)
+        print_option(list);
+    (void)fputs(".El\n", stdout);
+}
+
+static void print_synopsis(const struct command *command)
+{
+    const struct operand_definition *operand = &command->operand;
+
+    (void)fputs(".Nm\n.Cm ", stdout);
+    print_quoted(command->name);
+    (void)fputc('\n', stdout);
+    if (command->options)
+        (void)fputs(".Op Ar option ...\n", stdout);
+    if (!operand->name)
+        return;
+    if (operand->ends_options)
+        (void)fputs(".Op Fl \\-\n", stdout);
+    (void)fputs(operand->minimum == 0 && !operand->instead ? ".Op Ar " : ".Ar ", stdout);
+    print_quoted(operand->name);
+    if (operand->instead)
+        (void)printf(" | Fl \\-%s Ar PID", operand->instead);
+    if (operand->ends_options)
+        (void)fputs(" Op Ar argument ...", stdout);
+    (void)fputc('\n', stdout);
+}
+
+static void print_exits(const struct exit_meaning *exits)
+{
+    if (!exits)
+        return;
+    (void)fputs("Exit status, beside those of all commands:\n.Bl -tag -width Ds -compact\n",
+                stdout);
+    for (; exits->what; exits++) {
+        if (exits->status >= 0)
+            (void)printf(".It %d\n", exits->status);
+        else
+            (void)fputs(".It else\n", stdout);
+        print_text(exits->what);
+    }
+    (void)fputs(".El\n", stdout);
+}
+
+static void print_command(const struct command *command)
+{
+    (void)printf(".Ss %s: ", command->name);
+    (void)fputs(command->summary, stdout);
+    (void)fputs("\n.Bd -ragged -compact\n", stdout);
+    print_synopsis(command);
+    (void)fputs(".Ed\n.Pp\n", stdout);
+    print_text(command->description);
+    print_options(command->options);
+    for (const struct example *e = command->examples; e && e->line; e++) {
+        (void)fputs(".Pp\n", stdout);
+        print_text(e->what);
+        print_literal(e->line);
+    }
+    if (command->exits)
+        (void)fputs(".Pp\n", stdout);
+    print_exits(command->exits);
+}
+
+int command_manual(const struct invocation *invocation, struct error *error)
+{
+    (void)invocation;
+    (void)error;
+    (void)fputs(".Sh GLOBAL OPTIONS\nThese may stand before or after the command.\n", stdout);
+    print_options(global_options);
+    (void)fputs(".Sh COMMANDS\n", stdout);
+    for (const struct command *c = commands; c->name; c++) {
+        if (!c->hidden)
+            print_command(c);
+    }
+    return 0;
+}

@@ -1,0 +1,282 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "criu/launch.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/sched.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "basic/cleanup.h"
+#include "basic/file.h"
+#include "basic/text.h"
+
+/* Above every fixed number, so that moving descriptors down never overwrites one. */
+enum { SAFE_FD = 300, START_TIMEOUT_MSEC = 30000 };
+
+int criu_carrier_make(int *ret_receiver, int *ret_sender, struct error *error)
+{
+    int pair[2];
+
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+        return error_set(error, "system", errno, "Can't make a socket pair");
+    *ret_receiver = pair[0];
+    *ret_sender = pair[1];
+    return 0;
+}
+
+static int send_fd(int carrier, int fd)
+{
+    char byte = 0;
+    struct iovec piece = {.iov_base = &byte, .iov_len = 1};
+    union {
+        char data[CMSG_SPACE(sizeof(int))];
+        struct cmsghdr align;
+    } control = {0};
+    struct msghdr message = {.msg_iov = &piece,
+                             .msg_iovlen = 1,
+                             .msg_control = control.data,
+                             .msg_controllen = sizeof control.data};
+    struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+
+    header->cmsg_level = SOL_SOCKET;
+    header->cmsg_type = SCM_RIGHTS;
+    header->cmsg_len = CMSG_LEN(sizeof(int));
+    memcpy(CMSG_DATA(header), &fd, sizeof fd);
+    return sendmsg(carrier, &message, MSG_NOSIGNAL) < 0 ? -errno : 0;
+}
+
+int criu_carrier_receive(int carrier_receiver, int *ret_socket, struct error *error)
+{
+    char byte;
+    struct iovec piece = {.iov_base = &byte, .iov_len = 1};
+    union {
+        char data[CMSG_SPACE(sizeof(int))];
+        struct cmsghdr align;
+    } control = {0};
+    struct msghdr message = {.msg_iov = &piece,
+                             .msg_iovlen = 1,
+                             .msg_control = control.data,
+                             .msg_controllen = sizeof control.data};
+    struct pollfd wait = {.fd = carrier_receiver, .events = POLLIN};
+    struct cmsghdr *header;
+    ssize_t n;
+
+    if (poll(&wait, 1, START_TIMEOUT_MSEC) <= 0)
+        return error_set(error, "criu-start", ETIMEDOUT, "CRIU did not start");
+    n = recvmsg(carrier_receiver, &message, MSG_CMSG_CLOEXEC);
+    header = n > 0 ? CMSG_FIRSTHDR(&message) : NULL;
+    if (!header || header->cmsg_type != SCM_RIGHTS)
+        return error_set(error, "criu-start", n < 0 ? errno : ECONNRESET, "CRIU did not start");
+    memcpy(ret_socket, CMSG_DATA(header), sizeof *ret_socket);
+    return 0;
+}
+
+/* Later forks in this pid namespace continue above `least`. Written through the namespace's own
+ * /proc; where that can't be done CRIU reports the clash itself. */
+static void raise_next_pid(pid_t least)
+{
+    CLEANUP(free_ptr) char *text = text_format("%d", (int)least);
+    CLEANUP(close_fd) int fd = open("/proc/sys/kernel/ns_last_pid", O_WRONLY | O_CLOEXEC);
+
+    if (fd >= 0)
+        (void)!write(fd, text, strlen(text));
+}
+
+/* Puts `fd` at `number` and lets it survive exec; nothing for -1. */
+static int place_fd(int fd, int number)
+{
+    if (fd < 0)
+        return 0;
+    return dup3(fd, number, 0) < 0 ? -errno : 0;
+}
+
+struct safe_fds {
+    int images, work, plugin, messages, terminal;
+    int *inherited;
+};
+
+static int safe_copy(int fd)
+{
+    return fd < 0 ? -1 : fd_duplicate(fd, SAFE_FD);
+}
+
+static void copy_fds_up(const struct criu_launch *launch, struct safe_fds *safe)
+{
+    *safe = (struct safe_fds){
+        .images = safe_copy(launch->images_directory),
+        .work = safe_copy(launch->work_directory),
+        .plugin = safe_copy(launch->plugin_socket),
+        .messages = safe_copy(launch->messages),
+        .terminal = safe_copy(launch->terminal),
+        .inherited = allocate((launch->inherited_count + 1) * sizeof(int)),
+    };
+    for (size_t i = 0; i < launch->inherited_count; i++)
+        safe->inherited[i] = safe_copy(launch->inherited[i]);
+}
+
+static int place_fds(const struct criu_launch *launch, int socket)
+{
+    CLEANUP(close_fd) int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    struct safe_fds safe;
+    int r = 0;
+
+    copy_fds_up(launch, &safe);
+    if (null < 0)
+        return -errno;
+    r = place_fd(null, 0);
+    if (r == 0)
+        r = place_fd(null, 1);
+    if (r == 0)
+        r = place_fd(safe.messages >= 0 ? safe.messages : null, 2);
+    if (r == 0)
+        r = place_fd(safe.images, CRIU_IMAGES_FD);
+    if (r == 0)
+        r = place_fd(safe.work, CRIU_WORK_FD);
+    if (r == 0)
+        r = place_fd(socket, CRIU_SOCKET_FD);
+    if (r == 0)
+        r = place_fd(safe.plugin, CRIU_PLUGIN_FD);
+    for (size_t i = 0; r == 0 && i < launch->inherited_count; i++)
+        r = place_fd(safe.inherited[i], CRIU_FIRST_INHERITED_FD + (int)i);
+    if (safe.terminal >= 0)
+        (void)ioctl(safe.terminal, TIOCSCTTY, 0);
+    free(safe.inherited);
+    return r;
+}
+
+static int set_environment(const struct criu_launch *launch)
+{
+    CLEANUP(free_ptr) char *number = text_format("%d", CRIU_PLUGIN_FD);
+
+    /* Stock plugins must not answer for our processes: without a plugin of ours CRIU looks into a
+     * directory that is always there and never holds any. */
+    if (setenv("CRIU_LIBS_DIR",
+               launch->plugin_directory ? launch->plugin_directory : "/proc/self/ns", 1) < 0)
+        return -errno;
+    (void)unsetenv("CRIU_CONFIG_FILE");
+    (void)unsetenv("LD_PRELOAD");
+    if (launch->plugin_socket >= 0 && setenv("STASIS_PLUGIN_FD", number, 1) < 0)
+        return -errno;
+    return 0;
+}
+
+_Noreturn static void become_criu(const struct criu_launch *launch, int carrier_sender)
+{
+    char socket_number[16];
+    char *arguments[] = {(char *)"criu", (char *)"swrk", socket_number, NULL};
+    sigset_t none;
+    int pair[2];
+
+    /* A terminal's Ctrl-C is for us: we undo in order. CRIU must not be cut short by it. */
+    (void)setsid();
+    (void)sigemptyset(&none);
+    (void)sigprocmask(SIG_SETMASK, &none, NULL);
+    (void)signal(SIGPIPE, SIG_DFL);
+    if (launch->least_pid > 0)
+        raise_next_pid(launch->least_pid + 1);
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+        _exit(127);
+    if (send_fd(carrier_sender, pair[0]) < 0)
+        _exit(127);
+    pair[1] = fd_duplicate(pair[1], SAFE_FD);
+    if (pair[1] < 0 || place_fds(launch, pair[1]) < 0 || set_environment(launch) < 0)
+        _exit(127);
+    (void)snprintf(socket_number, sizeof socket_number, "%d", CRIU_SOCKET_FD);
+    (void)close_range(CRIU_FIRST_INHERITED_FD + (unsigned)launch->inherited_count, ~0U,
+                      CLOSE_RANGE_CLOEXEC);
+    (void)execv(launch->binary, arguments);
+    _exit(127);
+}
+
+/* fork, with a pid that the restored tree does not need. */
+static pid_t fork_above(pid_t least_pid)
+{
+    pid_t wanted = least_pid + 1;
+    struct clone_args arguments = {.exit_signal = SIGCHLD};
+    pid_t pid;
+
+    if (least_pid <= 0)
+        return fork();
+    for (int attempt = 0; attempt < 50; attempt++, wanted++) {
+        arguments.set_tid = (uint64_t)(uintptr_t)&wanted;
+        arguments.set_tid_size = 1;
+        pid = (pid_t)syscall(SYS_clone3, &arguments, sizeof arguments);
+        if (pid >= 0 || errno != EEXIST)
+            return pid;
+    }
+    return -1;
+}
+
+int criu_start_here(const struct criu_launch *launch, int carrier_sender, pid_t *ret_pid,
+                    struct error *error)
+{
+    pid_t pid = fork_above(launch->least_pid);
+
+    if (pid < 0)
+        return error_set(error, "criu-start", errno, "Can't start a process for CRIU");
+    if (pid == 0)
+        become_criu(launch, carrier_sender);
+    *ret_pid = pid;
+    return 0;
+}
+
+static int enter_namespaces(pid_t inside)
+{
+    static const char *const kinds[] = {"net", "pid", "mnt"};
+    int fds[3], r = 0;
+
+    for (size_t i = 0; i < 3; i++) {
+        CLEANUP(free_ptr) char *path = text_format("/proc/%d/ns/%s", (int)inside, kinds[i]);
+
+        fds[i] = open(path, O_RDONLY | O_CLOEXEC);
+        if (fds[i] < 0)
+            r = -errno;
+    }
+    for (size_t i = 0; i < 3; i++) {
+        if (r == 0 && setns(fds[i], 0) < 0)
+            r = -errno;
+        close_fd(&fds[i]);
+    }
+    return r;
+}
+
+/* The child of criu_start: goes inside, becomes the parent of CRIU and passes its end on. */
+_Noreturn static void go_inside(const struct criu_launch *launch, pid_t inside, int carrier_sender)
+{
+    int status = 0;
+    pid_t pid;
+
+    (void)setsid();
+    if (enter_namespaces(inside) < 0 ||
+        criu_start_here(launch, carrier_sender, &pid, NULL) < 0)
+        _exit(127);
+    (void)close_range(3, ~0U, 0);
+    while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
+    }
+    _exit(WIFEXITED(status) ? WEXITSTATUS(status) : 128);
+}
+
+int criu_start(const struct criu_launch *launch, pid_t inside, int carrier_sender, pid_t *ret_pid,
+               struct error *error)
+{
+    pid_t pid;
+
+    if (inside == 0)
+        return criu_start_here(launch, carrier_sender, ret_pid, error);
+    pid = fork();
+    if (pid < 0)
+        return error_set(error, "criu-start", errno, "Can't start a process for CRIU");
+    if (pid == 0)
+        go_inside(launch, inside, carrier_sender);
+    *ret_pid = pid;
+    return 0;
+}

@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The table of all kinds, in the order of --list. */
+#pragma once
+
+#include "workload.h"
+
+#define ALL_KINDS             \
+    KIND(heap_stack)          \
+    KIND(registers)           \
+    KIND(big_memory)          \
+    KIND(memory_kinds)        \
+    KIND(mmap_file)           \
+    KIND(hugetlb)             \
+    KIND(memfd)               \
+    KIND(shared_anonymous)    \
+    KIND(posix_shm)           \
+    KIND(posix_semaphore)     \
+    KIND(sysv_shm)            \
+    KIND(sysv_sem)            \
+    KIND(sysv_msg)            \
+    KIND(threads)             \
+    KIND(robust_mutex)        \
+    KIND(blocked_calls)       \
+    KIND(rseq)                \
+    KIND(children)            \
+    KIND(process_groups)      \
+    KIND(sessions)            \
+    KIND(orphans)             \
+    KIND(zombie)              \
+    KIND(stopped)             \
+    KIND(subreaper)           \
+    KIND(deep_tree)           \
+    KIND(shared_descriptors)  \
+    KIND(pidfd)               \
+    KIND(pipes)               \
+    KIND(fifo)                \
+    KIND(unix_stream)         \
+    KIND(unix_dgram)          \
+    KIND(unix_seqpacket)      \
+    KIND(unix_abstract)       \
+    KIND(unix_backlog)        \
+    KIND(scm_rights)          \
+    KIND(tcp_listener)        \
+    KIND(tcp_loopback)        \
+    KIND(tcp_half_closed)     \
+    KIND(udp)                 \
+    KIND(raw_socket)          \
+    KIND(packet_socket)       \
+    KIND(netlink)             \
+    KIND(files)               \
+    KIND(many_descriptors)    \
+    KIND(devices)             \
+    KIND(deleted_file)        \
+    KIND(deleted_directory)   \
+    KIND(link_remap)          \
+    KIND(file_locks)          \
+    KIND(pty)                 \
+    KIND(inotify)             \
+    KIND(fanotify)            \
+    KIND(posix_timers)        \
+    KIND(itimer)              \
+    KIND(timerfd)             \
+    KIND(timerfd_elapsed)     \
+    KIND(eventfd)             \
+    KIND(eventfd_semaphore)   \
+    KIND(epoll)               \
+    KIND(signalfd)            \
+    KIND(signals)             \
+    KIND(altstack)            \
+    KIND(aio)                 \
+    KIND(rlimits)             \
+    KIND(credentials)         \
+    KIND(user_ids)            \
+    KIND(cwd_umask)           \
+    KIND(chroot)              \
+    KIND(arguments)           \
+    KIND(scheduling)          \
+    KIND(affinity)            \
+    KIND(process_flags)       \
+    KIND(timer_slack)         \
+    KIND(seccomp)             \
+    KIND(personality)         \
+    KIND(vdso_clock)          \
+    KIND(tcp_backlog)         \
+    KIND(unix_backlog_data)   \
+    KIND(unix_credentials)    \
+    KIND(shared_directory)    \
+    KIND(pipe_packets)        \
+    KIND(posix_mqueue)        \
+    KIND(io_uring)            \
+    KIND(unix_external)       \
+    KIND(userfaultfd)         \
+    KIND(perf_event)          \
+    KIND(fuse_device)         \
+    KIND(kvm_device)          \
+    KIND(traced)              \
+    KIND(shared_memory_space) \
+    KIND(secret_memory)       \
+    KIND(vsock)               \
+    KIND(nested_namespaces)
+
+#define KIND(symbol) extern const struct workload_kind kind_##symbol;
+ALL_KINDS
+#undef KIND
