@@ -102,5 +102,6 @@ int capture_let_go(struct capture *capture, struct error *error)
         r = cuda_worker_commit(capture->cuda, error);
     if (r == 0)
         r = fault_point("capture-let-go", error);
+    capture->let_go = r == 0;
     return r;
 }

@@ -107,6 +107,7 @@ static void find_highest_id(struct capture *capture)
 struct pipe_end {
     uint64_t inode;
     bool reads, writes;
+    bool shared; /* a process outside the tree has it open, too */
 };
 
 struct connections {
@@ -220,12 +221,57 @@ static void add_outside(struct capture *capture, char *key, bool terminal, bool 
         (struct outside){.key = key, .terminal = terminal, .writes = writes};
 }
 
+static void note_shared(struct connections *all, const char *link)
+{
+    uint64_t inode = strtoull(link + strlen("pipe:["), NULL, 10);
+
+    for (size_t i = 0; i < all->pipe_count; i++) {
+        if (all->pipes[i].inode == inode)
+            all->pipes[i].shared = true;
+    }
+}
+
+static void look_at_outsider(struct connections *all, pid_t pid)
+{
+    CLEANUP(free_ptr) char *path = text_format("/proc/%d/fd", (int)pid);
+    CLEANUP(close_directory) DIR *directory = opendir(path);
+    struct dirent *entry;
+    char link[64];
+
+    while (directory && (entry = readdir(directory))) {
+        ssize_t n = readlinkat(dirfd(directory), entry->d_name, link, sizeof link - 1);
+
+        link[n > 0 ? n : 0] = 0;
+        if (text_starts_with(link, "pipe:["))
+            note_shared(all, link);
+    }
+}
+
+/* A pipe with one end in the tree is nothing special when nobody else has the other: it may be
+ * closed, or be on its way in a message. */
+static int find_shared_pipes(struct capture *capture, struct connections *all,
+                             struct error *error)
+{
+    CLEANUP(free_ptr) pid_t *pids = NULL;
+    size_t count = 0;
+    int r;
+
+    if (all->pipe_count == 0)
+        return 0;
+    r = process_list(&pids, &count, error);
+    for (size_t i = 0; r == 0 && i < count; i++) {
+        if (!process_tree_find(&capture->tree, pids[i]))
+            look_at_outsider(all, pids[i]);
+    }
+    return r;
+}
+
 static void conclude_outside(struct capture *capture, const struct connections *all)
 {
     for (size_t i = 0; i < all->pipe_count; i++) {
         const struct pipe_end *end = &all->pipes[i];
 
-        if (end->reads != end->writes)
+        if (end->shared)
             add_outside(capture, text_format("pipe:[%" PRIu64 "]", end->inode), false,
                         end->writes);
     }
@@ -305,6 +351,8 @@ static int find_outside(struct capture *capture, struct error *error)
         r = look_at_process(capture, &all, i, error);
     if (r == 0)
         r = conclude_tcp(capture, &all, error);
+    if (r == 0)
+        r = find_shared_pipes(capture, &all, error);
     if (r == 0)
         conclude_outside(capture, &all);
     free(all.pipes);

@@ -46,6 +46,7 @@ struct capture {
     uint64_t frozen_at;
     double frozen_seconds;
     bool published;
+    bool let_go; /* the source is to end; nobody brings it back */
 };
 
 /* Finds the target, reads its tree and what connects it to the outside (inspect.c). */

@@ -7,32 +7,63 @@
 #include "basic/text.h"
 #include "cli/invocation.h"
 
-/* Text where no character is a request or an escape; each sentence starts a line, as mdoc wants. */
+enum { LINE_MAXIMUM = 78 };
+
+/* One word, escaped: no character is a request or an escape. */
+static void append_word(struct buffer *line, const char *word, size_t length)
+{
+    if (line->length == 0 && (word[0] == '.' || word[0] == '\''))
+        (void)buffer_append(line, "\\&", 2);
+    for (size_t i = 0; i < length; i++) {
+        if (word[i] == '\\')
+            (void)buffer_append(line, "\\e", 2);
+        else if (word[i] == '-')
+            (void)buffer_append(line, "\\-", 2);
+        else
+            (void)buffer_append(line, &word[i], 1);
+    }
+}
+
+static void end_line(struct buffer *line)
+{
+    if (line->length)
+        (void)puts(line->data);
+    line->length = 0;
+}
+
+static bool ends_sentence(const char *word, size_t length)
+{
+    const char *next = word + length;
+
+    return strchr(".!?", word[length - 1]) && *next == ' ' && next[1] >= 'A' && next[1] <= 'Z';
+}
+
+/* Lines of fewer than 80 characters; each sentence starts one, as mdoc(7) wants. */
 static void print_text(const char *text)
 {
-    bool line_start = true;
+    CLEANUP(buffer_done) struct buffer line = BUFFER_INIT(1 << 16);
 
-    for (const char *c = text; *c; c++) {
-        if (c[0] == '\n' && c[1] == '\n') {
-            (void)fputs(line_start ? ".Pp\n" : "\n.Pp\n", stdout);
-            line_start = true;
-            c++;
+    while (*text) {
+        size_t length = strcspn(text, " \n");
+
+        if (length == 0) {
+            if (text[0] == '\n' && text[1] == '\n') {
+                end_line(&line);
+                (void)puts(".Pp");
+            }
+            text++;
             continue;
         }
-        if (line_start && (*c == '.' || *c == '\''))
-            (void)fputs("\\&", stdout);
-        line_start = false;
-        if (*c == '\\')
-            (void)fputs("\\e", stdout);
-        else if (*c == '-')
-            (void)fputs("\\-", stdout);
-        else if (strchr(".!?:", *c) && c[1] == ' ' && c[2] >= 'A' && c[2] <= 'Z' && *c != ':')
-            (void)printf("%c\n", *c++), line_start = true;
-        else
-            (void)fputc(*c, stdout);
+        if (line.length && line.length + 1 + 2 * length > LINE_MAXIMUM)
+            end_line(&line);
+        if (line.length)
+            (void)buffer_append(&line, " ", 1);
+        append_word(&line, text, length);
+        if (ends_sentence(text, length))
+            end_line(&line);
+        text += length;
     }
-    if (!line_start)
-        (void)fputc('\n', stdout);
+    end_line(&line);
 }
 
 /* Arguments of a macro: quoted, so that none of them is taken for a macro. */
@@ -44,6 +75,8 @@ static void print_quoted(const char *text)
             (void)fputs("\\(dq", stdout);
         else if (*c == '\\')
             (void)fputs("\\e", stdout);
+        else if (*c == '-')
+            (void)fputs("\\-", stdout);
         else
             (void)fputc(*c, stdout);
     }

@@ -15,8 +15,6 @@
         .what = NULL \
     }
 
-/* clang-format off: one field a line reads best in a table of texts. */
-
 #define OPTION_JSON_EXAMPLE "snapshotctl list --json | jq -r '.snapshots[].id'"
 
 const struct option_definition global_options[] = {
@@ -198,19 +196,21 @@ static const struct option_definition checkpoint_options[] = {
     {.name = "tcp",
      .value = "WHAT",
      .type = VALUE_WORD,
-     .initial = "refuse",
+     .initial = "keep",
      .words = "keep|close|refuse",
      .completion = COMPLETE_WORDS,
      .help = "What to do with established TCP connections",
-     .more = "refuse: no checkpoint while there are any (listening sockets are always fine). "
-             "close: they appear closed by the peer after a restore. keep: their state is saved, "
-             "for a restore while the peer still waits, with the same address.",
+     .more =
+         "keep: their state is saved; those whose both ends are in the workload come back, others "
+         "go on if the peer still waits at restore. close: they are closed in the restored "
+         "workload. refuse: no checkpoint while there are any. Listening sockets are always "
+         "saved.",
      .example = "snapshotctl checkpoint llama --tcp close"},
     {.name = "timeout",
      .letter = 't',
      .value = "SECONDS",
      .type = VALUE_DURATION,
-     .initial = "600",
+     .initial = "60",
      .help = "Give up after this long; the workload then goes on",
      .example = "snapshotctl checkpoint llama --timeout 90s"},
     {.name = "keep-logs",
@@ -221,7 +221,7 @@ static const struct option_definition checkpoint_options[] = {
     {.name = "ghost-limit",
      .value = "BYTES",
      .type = VALUE_BYTES,
-     .initial = "64M",
+     .initial = "1G",
      .help = "Largest deleted file, still open, that is saved with the snapshot",
      .more = "A file that was deleted while a process has it open exists nowhere else, so its "
              "contents must go into the snapshot. Above this size the checkpoint is refused.",
@@ -267,12 +267,12 @@ static const struct option_definition restore_options[] = {
     {.name = "tcp",
      .value = "WHAT",
      .type = VALUE_WORD,
-     .initial = "close",
      .words = "keep|close",
      .completion = COMPLETE_WORDS,
      .help = "What to do with saved TCP connections",
-     .more = "close: they appear closed by the peer. keep: they go on, when they were saved with "
-             "--tcp keep, the address is here and the peer still waits.",
+     .more =
+         "The default is what the checkpoint said. close: they are closed. keep: they go on, when "
+         "they were saved, the address is here and the peer still waits.",
      .example = "snapshotctl restore llama --tcp keep"},
     {.name = "device-map",
      .value = "OLD=NEW,...",
@@ -384,6 +384,24 @@ static const struct option_definition preflight_options[] = {
      .completion = COMPLETE_PID,
      .help = "The root of a process tree that was not started by `snapshotctl run`",
      .example = "snapshotctl preflight --pid 4711"},
+    {.name = "tcp",
+     .value = "WHAT",
+     .type = VALUE_WORD,
+     .initial = "refuse",
+     .words = "keep|close|refuse",
+     .completion = COMPLETE_WORDS,
+     .help = "As for checkpoint: what would be done with TCP connections",
+     .example = "snapshotctl preflight llama --tcp close"},
+    {.name = "ghost-limit",
+     .value = "BYTES",
+     .type = VALUE_BYTES,
+     .initial = "64M",
+     .help = "As for checkpoint: largest deleted file that would be saved",
+     .example = "snapshotctl preflight llama --ghost-limit 1G"},
+    {.name = "leave-running",
+     .type = VALUE_FLAG,
+     .help = "As for checkpoint: the workload would go on",
+     .example = "snapshotctl preflight llama --leave-running"},
     END_OF_OPTIONS,
 };
 

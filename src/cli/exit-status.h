@@ -5,5 +5,6 @@
 #include "basic/error.h"
 #include "cli/invocation.h"
 
-/* By the error's code: STATUS_USAGE, _REFUSED, _DAMAGED, _UNABLE, else _FAILED. */
-int exit_status_of(const struct error *error);
+/* STATUS_USAGE, _REFUSED, _DAMAGED or _UNABLE by the error's code; else _REFUSED where `result` is
+ * -EOPNOTSUPP, which is what preflight and compatibility checks return; else _FAILED. */
+int exit_status_of(const struct error *error, int result);

@@ -49,10 +49,14 @@ static int conclude(const struct invocation *invocation, int result, const struc
     if (result >= 0)
         return result;
     error_report(error, invocation->json);
-    status = exit_status_of(error);
-    if (is_attached(invocation) && status != STATUS_USAGE)
-        return STATUS_ATTACHED_FAILED;
-    return status;
+    status = exit_status_of(error, result);
+    if (!is_attached(invocation) || status == STATUS_USAGE)
+        return status;
+    if (error_is(error, "command-not-found"))
+        return STATUS_NOT_FOUND;
+    if (error_is(error, "command-not-executable"))
+        return STATUS_NOT_EXECUTABLE;
+    return STATUS_ATTACHED_FAILED;
 }
 
 static int run_command(struct invocation *invocation)

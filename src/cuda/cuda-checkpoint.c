@@ -324,6 +324,7 @@ static void on_interrupt(int number)
 static int two_steps(struct cuda_driver *driver, struct invocation *invocation,
                      enum operation first, enum operation second)
 {
+    struct error error = ERROR_INIT;
     int result;
 
     (void)signal(SIGINT, on_interrupt);
@@ -332,10 +333,10 @@ static int two_steps(struct cuda_driver *driver, struct invocation *invocation,
     if (result < 0)
         return result;
     result = step_for_all(driver, invocation, second);
-    /* A restored process is only of use unlocked; one that could not be saved has to run on. */
-    if (result < 0 && first == OPERATION_LOCK) {
-        interrupted = 0;
-        (void)step_for_all(driver, invocation, OPERATION_UNLOCK);
+    /* What could not be saved has to run on, each as far as possible. */
+    for (size_t i = 0; i < invocation->count && result < 0 && first == OPERATION_LOCK; i++) {
+        if (cuda_bring_back(driver, invocation->pids[i], &error) < 0)
+            report(&error);
     }
     return result;
 }

@@ -461,7 +461,9 @@ static void detach_from_parent(int *socket)
     (void)sigemptyset(&none);
     (void)sigprocmask(SIG_SETMASK, &none, NULL);
     (void)prctl(PR_SET_NAME, "cuda-worker");
-    (void)chdir("/");
+    /* A folder that it stands in could not be unmounted; where that fails, it stays. */
+    if (chdir("/") < 0)
+        errno = 0;
     /* It would hide GPUs that the processes of others use. */
     (void)unsetenv("CUDA_VISIBLE_DEVICES");
 }

@@ -684,7 +684,7 @@ static void match_process(pid_t pid, const char *prefix, const uint64_t *inodes,
 }
 
 void descriptor_owners_find(const char *prefix, const uint64_t *inodes, size_t count,
-                            pid_t *ret_pids)
+                            const struct process_tree *except, pid_t *ret_pids)
 {
     CLEANUP(free_ptr) pid_t *pids = NULL;
     size_t pid_count = 0;
@@ -692,6 +692,8 @@ void descriptor_owners_find(const char *prefix, const uint64_t *inodes, size_t c
     memset(ret_pids, 0, count * sizeof *ret_pids);
     if (count == 0 || process_list(&pids, &pid_count, NULL) < 0)
         return;
-    for (size_t i = 0; i < pid_count; i++)
-        match_process(pids[i], prefix, inodes, count, ret_pids);
+    for (size_t i = 0; i < pid_count; i++) {
+        if (!except || !process_tree_find(except, pids[i]))
+            match_process(pids[i], prefix, inodes, count, ret_pids);
+    }
 }

@@ -12,6 +12,7 @@
 #include <sys/types.h>
 
 #include "basic/error.h"
+#include "proc/tree.h"
 
 /* The kernel's numbers (enum in include/net/tcp_states.h); unix sockets use three of them. */
 enum socket_state {
@@ -74,9 +75,10 @@ char *socket_local_text(const struct socket_entry *entry);
 char *socket_remote_text(const struct socket_entry *entry);
 
 /* For each of `inodes` (sockets or pipes, `prefix` being "socket" or "pipe") a process that has it
- * open, or 0. Looks at all processes that this one may look at. */
+ * open and is not in `except` (may be NULL), or 0. Looks at all processes that this one may look
+ * at. */
 void descriptor_owners_find(const char *prefix, const uint64_t *inodes, size_t count,
-                            pid_t *ret_pids);
+                            const struct process_tree *except, pid_t *ret_pids);
 
 /* The parsers. They add to `table` (not yet sorted); texts are changed. */
 int socket_parse_messages(const void *data, size_t length, int type, struct socket_table *table,

@@ -17,9 +17,16 @@ DAMAGED = 4  # exit status of verify
 
 
 def start_counter(case, env, port):
-    child = case.start([env.program("counter"), port], f"counter-{port}.log")
-    case.wait_for("the counter's socket", lambda: udp_is_bound(port) or case.dead(child), 40)
-    return child
+    workload = case.start([env.program("counter"), port], f"counter-{port}.log")
+    case.wait_for_start(workload, lambda: udp_is_bound(port), 40)
+    return workload
+
+
+def start_plain_pattern(case, env, port, mib):
+    workload = case.start([env.program("pattern"), "--port", port, "--mib", mib],
+                          f"pattern-{port}.log")
+    case.wait_for_start(workload, lambda: udp_is_bound(port), 60)
+    return workload
 
 
 # --- the layouts that we declare ourselves -------------------------------------
@@ -39,18 +46,18 @@ def case_abi(case, env):
 
 def case_counter(case, env):
     cuda = CudaCheckpoint(case, env.cuda_checkpoint)
-    child = start_counter(case, env, COUNTER_PORT)
-    counter_with_criu(case, env, cuda, child)
-    counter_by_actions(case, cuda, child.pid)
-    counter_errors(case, cuda, child.pid)
-    counter_pair(case, env, cuda, child.pid)
+    counter = start_counter(case, env, COUNTER_PORT)
+    counter_with_criu(case, env, cuda, counter)
+    counter_by_actions(case, cuda, counter.pid)
+    counter_errors(case, cuda, counter.pid)
+    counter_pair(case, env, cuda, counter.pid)
     lock_timeout(case, env, cuda)
-    start_up_time(case, cuda, child.pid)
+    start_up_time(case, cuda, counter.pid)
 
 
-def counter_with_criu(case, env, cuda, child):
+def counter_with_criu(case, env, cuda, counter):
     """The vendor's example to the letter."""
-    pid, demo = child.pid, case.folder / "demo"
+    pid, demo = counter.pid, case.folder / "demo"
     case.equal("first answer", udp_ask(COUNTER_PORT, "hello"), "101")
     case.check("nvidia-smi shows it", pid in gpu_pids(), pid)
     cuda.toggle(pid)
@@ -58,7 +65,7 @@ def counter_with_criu(case, env, cuda, child):
     case.check("nvidia-smi no longer shows it", pid not in gpu_pids(), pid)
     demo.mkdir()
     case.must([env.criu, "dump", "--shell-job", "--images-dir", demo, "--tree", pid])
-    case.processes.wait(child, 5)
+    case.processes.wait(counter.child, 5)
     case.need("it is gone", not process_exists(pid), pid)
     case.must([env.criu, "restore", "--shell-job", "--restore-detached", "--images-dir", demo])
     case.processes.remember(pid)
@@ -91,7 +98,7 @@ def counter_by_actions(case, cuda, pid):
 def counter_errors(case, cuda, pid):
     other = case.start(["sleep", "300"], "sleep.log")
     ended = case.start(["true"], "true.log")
-    case.processes.wait(ended, 10)
+    case.processes.wait(ended.child, 10)
     for label, words in {
         "no CUDA, state": ("--get-state", "--pid", other.pid),
         "no CUDA, restore tid": ("--get-restore-tid", "--pid", other.pid),
@@ -130,17 +137,15 @@ def counter_pair(case, env, cuda, pid):
 
 def lock_timeout(case, env, cuda):
     """A lock waits for the kernel that runs, but no longer than it was told to."""
-    child = case.start([env.program("pattern"), "--port", PATTERN_PORT, "--mib", 64],
-                       "pattern-lock.log")
-    case.wait_for("pattern", lambda: udp_is_bound(PATTERN_PORT) or case.dead(child), 40)
+    pattern = start_plain_pattern(case, env, PATTERN_PORT, 64)
     case.equal("a kernel of 4 s runs", udp_ask(PATTERN_PORT, "spin 4000"), "spinning")
-    done = cuda.run("--action", "lock", "--timeout", "300", "--pid", child.pid)
+    done = cuda.run("--action", "lock", "--timeout", "300", "--pid", pattern.pid)
     case.check("lock gives up after its timeout", done.status != 0 and done.seconds < 3.5,
                f"{done.seconds:.2f} s {done.why}")
-    case.equal("state after that", cuda.state(child.pid), "running")
+    case.equal("state after that", cuda.state(pattern.pid), "running")
     after = udp_ask(PATTERN_PORT, "check", 10) or "no answer"
     case.check("and the workload goes on", after.startswith("ok"), after)
-    case.processes.end(child.pid)
+    case.processes.end(pattern.pid)
 
 
 def start_up_time(case, cuda, pid):
@@ -165,10 +170,10 @@ def gone(case, label, pids, port=None):
 
 def case_counter_snapshotctl(case, env):
     tool = Snapshotctl(case, env.snapshotctl, env.work / "counter")
-    started = tool.call("run", "--detach", "--name", "c1", "--", env.program("counter"))
-    pid = started["pid"]
-    case.time("run", started["wall"])
-    case.wait_for("the counter's socket", lambda: udp_is_bound(COUNTER_PORT), 40)
+    counter = tool.run("c1", env.program("counter"))
+    pid = counter.pid
+    case.time("run", counter.answer["wall"])
+    case.wait_for_start(counter, lambda: udp_is_bound(COUNTER_PORT), 40)
     case.equal("first answer", udp_ask(COUNTER_PORT, "hello"), "101")
     case.check("nvidia-smi shows it", pid in gpu_pids(), pid)
     taken = tool.call("checkpoint", "c1", "--leave-running", seconds=120)
@@ -256,10 +261,9 @@ def case_two_process(case, env):
 
 def two_processes(case, env, kind, port):
     tool, name = Snapshotctl(case, env.snapshotctl, env.work / "two"), f"two-{kind}"
-    started = tool.call("run", "--detach", "--name", name, "--", env.program("pattern"),
-                        "--port", port, "--mib", 512, "--child", kind)
-    case.wait_for("both sockets", lambda: udp_is_bound(port) and udp_is_bound(port + 1), 60)
-    tree = process_tree(started["pid"])
+    parent = tool.run(name, env.program("pattern"), "--port", port, "--mib", 512, "--child", kind)
+    case.wait_for_start(parent, lambda: udp_is_bound(port) and udp_is_bound(port + 1), 60)
+    tree = process_tree(parent.pid)
     case.check(f"{kind}: two processes on the GPU", len(gpu_pids() & set(tree)) >= 2, tree)
     # Different generations, so that neither can be taken for the other.
     udp_ask(port + 1, "bump", 20)
@@ -307,29 +311,27 @@ def moved_while_running(case, env, uuids):
     """Without CRIU: the utility's own --device-map."""
     port = PATTERN_PORT + 40
     cuda = CudaCheckpoint(case, env.cuda_checkpoint)
-    child = case.start([env.program("pattern"), "--port", port, "--mib", 1024], "pattern-move.log")
-    case.wait_for("pattern", lambda: udp_is_bound(port) or case.dead(child), 40)
+    pattern = start_plain_pattern(case, env, port, 1024)
     before = udp_ask(port, "check", 20)
     old = uuid_in(before)
     new = next(uuid for uuid in uuids if uuid != old)
-    case.equal("starts on", gpu_of(child.pid), {old})
-    cuda.action("lock", child.pid)
-    cuda.action("checkpoint", child.pid)
-    cuda.action("restore", child.pid, "--device-map", rotation(uuids, old, new))
-    cuda.action("unlock", child.pid)
-    case.equal("runs on the other one", gpu_of(child.pid), {new})
+    case.equal("starts on", gpu_of(pattern.pid), {old})
+    cuda.action("lock", pattern.pid)
+    cuda.action("checkpoint", pattern.pid)
+    cuda.action("restore", pattern.pid, "--device-map", rotation(uuids, old, new))
+    cuda.action("unlock", pattern.pid)
+    case.equal("runs on the other one", gpu_of(pattern.pid), {new})
     case.equal("pattern after the move", without_uuid(udp_ask(port, "check", 20)),
                without_uuid(before))
-    case.processes.end(child.pid)
+    case.processes.end(pattern.pid)
 
 
 def start_pattern(case, env, tool, name, port, mib):
-    started = tool.call("run", "--detach", "--name", name, "--", env.program("pattern"),
-                        "--port", port, "--mib", mib)
-    case.wait_for("pattern", lambda: udp_is_bound(port), 60)
+    pattern = tool.run(name, env.program("pattern"), "--port", port, "--mib", mib)
+    case.wait_for_start(pattern, lambda: udp_is_bound(port), 60)
     before = udp_ask(port, "bump", 20)
     case.need("pattern before", (before or "").startswith("ok"), before)
-    return started["pid"], before
+    return pattern.pid, before
 
 
 def moved_by_restore(case, env, uuids):
@@ -358,9 +360,7 @@ def case_other_gpu_auto(case, env):
     taken = tool.call("checkpoint", "auto", seconds=120)
     free = gpu_free_mib(old)
     hog_port = port + 1
-    hog = case.start([env.program("pattern"), "--port", hog_port, "--mib", free - 3000], "hog.log")
-    case.wait_for("the other user of the GPU",
-                  lambda: udp_is_bound(hog_port) or case.dead(hog), 60)
+    hog = start_plain_pattern(case, env, hog_port, free - 3000)
     case.need("the GPU of before is full", gpu_free_mib(old) < 8192, f"{gpu_free_mib(old)} MiB")
     back = tool.call("restore", taken["id"], "--detach", seconds=120)
     case.check("restored elsewhere", gpu_of(back["pid"]) and old not in gpu_of(back["pid"]),

@@ -53,9 +53,9 @@ def llama_sums(case):
     return (tcp_ask(LLAMA_PORT, {"sums": True}, case.left(120)) or {}).get("sums")
 
 
-def llama_ready(case, start, alive):
+def llama_ready(case, start, workload):
     """Cold start, from the start of the program to the first tokens."""
-    case.wait_for("the server", lambda: tcp_is_listening(LLAMA_PORT) or not alive(), 120)
+    case.wait_for_start(workload, lambda: tcp_is_listening(LLAMA_PORT), 120)
     tokens = llama_tokens(case)
     case.time("cold start to first tokens", time.monotonic() - start)
     case.need("greedy tokens", tokens and len(tokens) == 24, tokens)
@@ -74,9 +74,9 @@ def case_llama(case, env):
     env.models_warm()
     tool = Snapshotctl(case, env.snapshotctl, env.work / "llama")
     start = time.monotonic()
-    started = tool.call("run", "--detach", "--name", "llama", "--", *llama_argv(env))
-    tree = process_tree(started["pid"])
-    before = llama_ready(case, start, lambda: process_exists(started["pid"]))
+    server = tool.run("llama", *llama_argv(env))
+    before = llama_ready(case, start, server)
+    tree = process_tree(server.pid)
     taken = tool.call("checkpoint", "llama", seconds=120)
     case.time("checkpoint", taken["wall"])
     case.note("checkpoint phases", phases_text(taken))
@@ -106,10 +106,10 @@ def llama_restore(case, tool, snapshot, label, before):
 def case_llama_classic(case, env):
     env.models_warm()
     start = time.monotonic()
-    child = case.start(llama_argv(env), "llama.log", start_new_session=True)
-    before = llama_ready(case, start, lambda: not case.dead(child))
-    classic = Classic(case, env.cuda_checkpoint, env.criu, child.pid, env.work / "classic")
-    case.processes.disown(child)
+    server = case.start(llama_argv(env), "llama.log", start_new_session=True)
+    before = llama_ready(case, start, server)
+    classic = Classic(case, env.cuda_checkpoint, env.criu, server.pid, env.work / "classic")
+    case.processes.disown(server.child)
     checkpoint = classic.checkpoint(150)
     case.time("checkpoint by hand", checkpoint)
     case.note("checkpoint steps", classic.checkpoint_text())
@@ -169,8 +169,8 @@ class Vllm:
             return None
         return choice["logprobs"]["tokens"], choice["logprobs"]["token_logprobs"]
 
-    def ready(self, start, alive):
-        self.case.wait_for("the server", lambda: tcp_is_listening(VLLM_PORT) or not alive(), 200)
+    def ready(self, start, workload):
+        self.case.wait_for_start(workload, lambda: tcp_is_listening(VLLM_PORT), 200)
         answer = self.answer()
         self.case.time("cold start to first answer", time.monotonic() - start)
         self.case.need("an answer", answer is not None and len(answer[0]) == 32)
@@ -203,10 +203,9 @@ def connections_option(case, tool, name):
 def vllm_with_snapshotctl(case, env, vllm):
     tool = Snapshotctl(case, env.snapshotctl, env.work / "vllm")
     start = time.monotonic()
-    started = tool.call("run", "--detach", "--name", "vllm", "--", *vllm.argv(),
-                        env=vllm.environment)
-    before = vllm.ready(start, lambda: process_exists(started["pid"]))
-    tree = process_tree(started["pid"])
+    server = tool.run("vllm", *vllm.argv(), env=vllm.environment)
+    before = vllm.ready(start, server)
+    tree = process_tree(server.pid)
     case.note("processes", f"{len(tree)}, {len(gpu_pids() & set(tree))} on the GPU")
     tcp = connections_option(case, tool, "vllm")
     taken = tool.call("checkpoint", "vllm", *tcp, seconds=180)
@@ -226,15 +225,17 @@ def vllm_with_snapshotctl(case, env, vllm):
         case.check(f"{label}: ended by us", case.processes.end(back["pid"]))
     env.results["vllm"] = {"checkpoint": taken["wall"], "restore": times[0]}
     tool.status("delete", taken["id"], "--all-versions")
+    # The way by hand needs the room twice: in the processes and in the images.
+    shutil.rmtree(tool.root, ignore_errors=True)
 
 
 def vllm_classic(case, env, vllm):
     start = time.monotonic()
-    child = case.start([env.program("without-io-uring"), *vllm.argv()], "vllm.log",
-                       start_new_session=True, env={**os.environ, **vllm.environment})
-    before = vllm.ready(start, lambda: not case.dead(child))
-    classic = Classic(case, env.cuda_checkpoint, env.criu, child.pid, env.work / "classic")
-    case.processes.disown(child)
+    server = case.start([env.program("without-io-uring"), *vllm.argv()], "vllm.log",
+                        start_new_session=True, env={**os.environ, **vllm.environment})
+    before = vllm.ready(start, server)
+    classic = Classic(case, env.cuda_checkpoint, env.criu, server.pid, env.work / "classic")
+    case.processes.disown(server.child)
     checkpoint = classic.checkpoint(200)
     case.time("checkpoint by hand", checkpoint)
     case.note("checkpoint steps", classic.checkpoint_text())

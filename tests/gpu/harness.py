@@ -323,11 +323,13 @@ class Case:
             raise OutOfTime("the case has used up its time")
         return min(wanted, left)
 
-    def wait_for(self, label, condition, seconds):
+    def wait_for_start(self, workload, condition, seconds):
+        """Until it serves; when it has died, its last words are the message."""
         start = time.monotonic()
-        if not wait_until(condition, self.left(seconds)):
-            raise Failure(f"waited {time.monotonic() - start:.0f} s in vain: {label}")
-        return time.monotonic() - start
+        served = wait_until(lambda: condition() or not workload.alive(), self.left(seconds))
+        if not served or not workload.alive():
+            raise Failure(f"no service after {time.monotonic() - start:.0f} s; last words: "
+                          f"{' '.join(workload.words().split())[-240:]}")
 
     # Commands
     def run(self, argv, seconds=60, env=None, cwd=None):
@@ -356,11 +358,17 @@ class Case:
 
     def start(self, argv, log, **options):
         """In the background; ended with the case."""
-        with open(self.logs / log, "ab") as out:
-            return self.processes.popen(argv, stdout=out, stderr=subprocess.STDOUT, **options)
+        path = self.logs / log
+        with open(path, "ab") as out:
+            child = self.processes.popen(argv, stdout=out, stderr=subprocess.STDOUT, **options)
+        return Workload(child.pid, lambda: child.poll() is None, lambda: _text(path), child)
 
-    def dead(self, child):
-        return child.poll() is not None
+
+class Workload:
+    """`child` only where it is ours, and not the product's."""
+
+    def __init__(self, pid, alive, words, child=None):
+        self.pid, self.alive, self.words, self.child = pid, alive, words, child
 
 
 def _text(path):
@@ -389,6 +397,15 @@ class Snapshotctl:
         if isinstance(answer.get("pid"), int):
             self.case.processes.remember(answer["pid"])
         return {**answer, "wall": done.seconds}
+
+    def run(self, name, *argv, env=None):
+        """Starts a workload; what `run` printed is its `answer`."""
+        answer = self.call("run", "--detach", "--name", name, "--", *argv, env=env)
+        pid = answer["pid"]
+        workload = Workload(pid, lambda: process_start_time(pid) is not None,
+                            lambda: self.case.run(self.argv("logs", name)).out)
+        workload.answer = answer
+        return workload
 
     def status(self, *words, seconds=60):
         return self.case.run(self.argv(*words), seconds).status

@@ -20,7 +20,7 @@ import traceback
 
 import cases_cuda
 import cases_models
-from harness import Case, Failure, OutOfTime, Processes, Table, quick
+from harness import CHILDREN, Case, Failure, OutOfTime, Processes, Table, quick
 
 # case: function, seconds that it may take, GiB of memory to touch first
 CASES = {
@@ -109,13 +109,16 @@ class Environment:
         return found[0] if found else top / name
 
     def close(self):
+        for child in [self.warming, *(child for child, _ in self.builds.values())]:
+            if child is not None and child.poll() is None:
+                self.processes.end(child.pid)
         if self.mounted:
             # Lazily: whatever is still in use must not keep the rest from being cleared away.
             quick(["umount", "-l", self.work])
         if self.own_scratch:
             shutil.rmtree(self.scratch, ignore_errors=True)
 
-    # Programs, compiled while other things go on
+    # Programs, compiled while other things go on: they outlive the case that they began in
     def nvcc(self):
         return os.environ.get("NVCC") or shutil.which("nvcc") or "/usr/local/cuda/bin/nvcc"
 
@@ -140,7 +143,7 @@ class Environment:
         for name, argv in commands.items():
             log = open(self.scratch / f"build-{name}.log", "wb")
             try:
-                child = self.processes.popen(argv, stdout=log, stderr=log)
+                child = CHILDREN.popen(argv, stdout=log, stderr=log)
             except OSError as error:
                 log.write(str(error).encode())
                 child = None
@@ -158,7 +161,7 @@ class Environment:
     # Memory and file caches, warmed while other things go on
     def start_warming(self):
         log = open(self.scratch / "warming.log", "wb")
-        self.warming = self.processes.popen(
+        self.warming = CHILDREN.popen(
             [self.python, "-c", "import torch, transformers; transformers.LlamaForCausalLM"],
             stdout=log, stderr=log)
 
