@@ -17,7 +17,7 @@ struct place {
 
 static const struct place places[] = {
     {PART_ROOT_PROCESS, STASIS_BUILD_DIRECTORY "/src/workload/stasis-root"},
-    {PART_PLUGINS, STASIS_BUILD_DIRECTORY "/src/criu/plugin/plugins"},
+    {PART_PLUGINS, STASIS_BUILD_DIRECTORY "/src/criu/plugin"},
     {PART_FETCH_CRIU, STASIS_SOURCE_DIRECTORY "/tools/fetch-criu"},
 };
 

@@ -5,7 +5,7 @@
 #include "basic/error.h"
 
 #define PART_ROOT_PROCESS "stasis-root"
-#define PART_PLUGINS "plugins" /* a directory that holds stasis_plugin.so and nothing else */
+#define PART_PLUGINS "criu-plugins" /* a directory that holds stasis_plugin.so and nothing else */
 #define PART_FETCH_CRIU "fetch-criu"
 
 /* In $STASIS_LIBEXEC, beside the build tree when this program runs from it, or where it was

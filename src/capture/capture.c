@@ -24,6 +24,7 @@
 #include "criu/launch.h"
 #include "criu/log.h"
 #include "proc/namespaces.h"
+#include "workload/remap.h"
 
 enum {
     DEFAULT_TIMEOUT_SECONDS = 60,
@@ -243,10 +244,15 @@ static int freeze_and_save(struct capture *capture, struct error *error)
 /* Waits until no process of a source that was not to be left running is there any more. */
 static int wait_for_end(struct capture *capture, struct error *error)
 {
-    for (unsigned waited = 0; process_alive(&capture->tree.processes[0]); waited++) {
-        if (waited == END_TIMEOUT_MSEC)
+    for (size_t i = 0, waited = 0; i < capture->tree.count;) {
+        if (!process_alive(&capture->tree.processes[i])) {
+            i++;
+            continue;
+        }
+        if (waited++ == END_TIMEOUT_MSEC)
             return error_set(error, "source-lives", ETIMEDOUT,
-                             "The snapshot is complete, but its source did not end");
+                             "The snapshot is complete, but process %d of its source did not end",
+                             (int)capture->tree.processes[i].pid);
         clock_sleep_msec(1);
     }
     while (capture->managed && workload_alive(capture->request->root, capture->workload.name))
@@ -307,6 +313,11 @@ static void forget(struct capture *capture)
     cuda_worker_free(capture->cuda);
     free(capture->cuda_processes);
     free(capture->cuda_pids);
+    remap_withdraw(capture->remaps);
+    if (!capture->published)
+        remap_forget(capture->remaps);
+    json_decref(capture->remaps);
+    json_decref(capture->attributes);
     json_decref(capture->cuda_facts);
     for (size_t i = 0; i < capture->outside_count; i++)
         free(capture->outside[i].key);

@@ -10,6 +10,7 @@
 #include "basic/file.h"
 #include "basic/text.h"
 #include "capture/state.h"
+#include "workload/attributes.h"
 
 static json_t *text_json(const char *text)
 {
@@ -111,6 +112,18 @@ static json_t *describe_command(const struct capture *capture)
     return command;
 }
 
+/* The root process is ours and has none of its own: what counts is what the command has. */
+static unsigned tree_personality(const struct capture *capture)
+{
+    size_t first = capture->inside && capture->workload.root != capture->workload.main ? 1 : 0;
+    CLEANUP(free_ptr) pid_t *pids = allocate((capture->tree.count + 1) * sizeof *pids);
+    size_t count = 0;
+
+    for (size_t i = first; i < capture->tree.count; i++)
+        pids[count++] = capture->tree.processes[i].pid;
+    return attributes_personality(pids, count);
+}
+
 static const char *const tcp_names[] = {
     [TCP_KEEP] = "keep", [TCP_CLOSE] = "close", [TCP_REFUSE] = "refuse"};
 
@@ -122,7 +135,7 @@ static json_t *describe_workload(const struct capture *capture)
     pid_t sid = capture->inside ? root->inner_sid : root->sid;
 
     return json_pack(
-        "{so so ss si si si sb so ss so so sb sb}", "name",
+        "{so so ss si si si sb so ss so so sb sb si}", "name",
         text_json(capture->managed ? capture->workload.name : capture->id), "command",
         describe_command(capture), "mode", capture->inside ? "own" : "host", "root",
         (int)root_pid, "main", (int)main_pid, "highest_id", (int)capture->highest_id, "shell_job",
@@ -130,7 +143,7 @@ static json_t *describe_workload(const struct capture *capture)
         tcp_names[capture->request->tcp], "outside", describe_outside(capture), "stdio",
         capture->managed ? text_json(capture->workload.stdio) : json_null(), "private_shm",
         (int)(capture->inside && capture->workload.private_shm), "left_running",
-        (int)capture->request->leave_running);
+        (int)capture->request->leave_running, "personality", (int)tree_personality(capture));
 }
 
 json_t *capture_describe(const struct capture *capture)
@@ -143,6 +156,10 @@ json_t *capture_describe(const struct capture *capture)
                   "workload", describe_workload(capture), "criu", "version", criu, "phases",
                   capture->phases.list, "seconds", phases_seconds(&capture->phases));
 
+    if (json_array_size(capture->remaps) > 0)
+        (void)json_object_set(manifest, "remaps", capture->remaps);
+    if (json_array_size(capture->attributes) > 0)
+        (void)json_object_set(manifest, "attributes", capture->attributes);
     if (capture->cuda_facts)
         (void)json_object_set(manifest, "cuda", capture->cuda_facts);
     return manifest;

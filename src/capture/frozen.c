@@ -10,7 +10,10 @@
 #include "basic/fault.h"
 #include "basic/file.h"
 #include "basic/text.h"
+#include "criu/images.h"
+#include "workload/attributes.h"
 #include "workload/keeper.h"
+#include "workload/remap.h"
 #include "workload/shared-memory.h"
 
 static int save_root_process(struct capture *capture, struct error *error)
@@ -41,10 +44,34 @@ static int save_shm(struct capture *capture, struct error *error)
     return shared_memory_save(directory, snapshot_writer_directory(capture->writer), NULL, error);
 }
 
+static int keep_deleted_files(struct capture *capture, struct error *error)
+{
+    CLEANUP(free_ptr) char *prefix =
+        capture->inside ? text_format("/proc/%d/root", (int)capture->inside) : text_copy("");
+    bool private_shm = capture->inside && capture->workload.private_shm;
+
+    return remap_keep(capture->images, prefix, private_shm ? "/dev/shm/" : NULL,
+                      snapshot_writer_id(capture->writer),
+                      snapshot_writer_version(capture->writer), &capture->remaps, error);
+}
+
+static void read_attributes(struct capture *capture)
+{
+    capture->attributes = json_array();
+    for (size_t i = 0; i < capture->tree.count; i++)
+        attributes_read(capture->tree.processes[i].pid, capture->attributes);
+}
+
 int capture_save_surroundings(struct capture *capture, struct error *error)
 {
     int r = fault_point("capture-surroundings", error);
 
+    if (r < 0)
+        return r;
+    r = criu_image_mend(capture->images, error);
+    if (r == 0)
+        r = keep_deleted_files(capture, error);
+    read_attributes(capture);
     if (r < 0 || !capture->inside)
         return r;
     r = save_root_process(capture, error);

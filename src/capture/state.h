@@ -37,6 +37,7 @@ struct capture {
     struct cuda_process *cuda_processes;
     size_t cuda_count;
     pid_t *cuda_pids;
+    json_t *remaps, *attributes; /* workload/remap.h, workload/attributes.h */
     json_t *cuda_facts; /* driver, GPUs */
 
     char *id;

@@ -4,6 +4,7 @@
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 
 #include "basic/cleanup.h"
 #include "basic/file.h"
@@ -12,6 +13,18 @@
 #include "cli/invocation.h"
 #include "cli/output.h"
 #include "image/snapshot.h"
+
+/* Devices and pipes are written to, files are replaced. */
+static int write_to(const char *path, const char *data, size_t length)
+{
+    CLEANUP(close_fd) int fd = -1;
+    struct stat st;
+
+    if (stat(path, &st) < 0 || S_ISREG(st.st_mode))
+        return file_write_atomic(AT_FDCWD, path, data, length);
+    fd = open(path, O_WRONLY | O_CLOEXEC | O_NOCTTY);
+    return fd < 0 ? -errno : file_write_all(fd, data, length);
+}
 
 static int write_page(const struct snapshot *snapshot, const char *path, struct error *error)
 {
@@ -30,7 +43,7 @@ static int write_page(const struct snapshot *snapshot, const char *path, struct 
     inspect_page(stream, snapshot);
     if (fclose(stream) == EOF)
         return error_set(error, "out-of-memory", errno, "Can't make the page");
-    r = file_write_atomic(AT_FDCWD, path, page, length);
+    r = write_to(path, page, length);
     if (r < 0)
         return error_set(error, "system", r, "Can't write %s", path);
     return 0;

@@ -80,9 +80,8 @@ static void add_process(const json_t *process, size_t depth, void *context)
     table_add(table, text_format("%" PRIu64, view_number(process, "threads")));
     table_add(table, text_bytes(view_number(process, "rss_bytes")));
     table_add(table, text_copy(json_is_true(view_value(process, "cuda")) ? "yes" : "-"));
-    if (strlen(command) > 200)
-        (void)strcpy(command + 197, "...");
-    table_add(table, text_format("%*s%s", indent, "", command));
+    table_add(table,
+              text_format("%*s%.200s%s", indent, "", command, strlen(command) > 200 ? "..." : ""));
 }
 
 static void print_processes(FILE *stream, const json_t *manifest)

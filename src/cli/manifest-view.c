@@ -101,7 +101,7 @@ static bool has_parent(const struct forest *forest, size_t index)
 {
     json_int_t parent = pid_at(forest, index, "ppid");
 
-    for (size_t i = 0; i < forest->count; i++) {
+    for (size_t i = 0; parent && i < forest->count; i++) {
         if (i != index && pid_at(forest, i, "pid") == parent)
             return true;
     }
@@ -127,7 +127,7 @@ static void walk(struct forest *forest, size_t root,
         json_int_t pid = pid_at(forest, index, "pid");
 
         show(json_array_get(forest->processes, index), depth, context);
-        for (size_t i = forest->count; i > 0; i--) {
+        for (size_t i = pid ? forest->count : 0; i > 0; i--) {
             if (pid_at(forest, i - 1, "ppid") == pid)
                 push(forest, i - 1, depth + 1);
         }

@@ -10,7 +10,7 @@
 #include "basic/cleanup.h"
 #include "basic/text.h"
 
-enum { WIDTH_DEFAULT = 80, WIDTH_LEAST = 40, WIDTH_MOST = 120 };
+enum { WIDTH_DEFAULT = 80, WIDTH_LEAST = 40, WIDTH_MOST = 120, COLUMNS_MAXIMUM = 16 };
 
 size_t terminal_width(FILE *stream)
 {
@@ -162,6 +162,8 @@ char *text_duration(double seconds)
 {
     unsigned long whole = (unsigned long)(seconds + 0.5);
 
+    if (seconds < 0.0995)
+        return text_format("%.1f ms", seconds * 1000);
     if (seconds < 60)
         return text_format("%.2f s", seconds);
     if (whole < 3600)
@@ -216,21 +218,21 @@ struct table *table_new(const char *headings)
 {
     struct table *table = allocate(sizeof *table);
 
-    while (*headings && table->columns < 32) {
-        size_t length = strcspn(headings, "|");
+    for (;;) {
+        size_t length;
 
         if (*headings == '>') {
             table->right |= 1u << table->columns;
             headings++;
-            length--;
         }
+        length = strcspn(headings, "|");
         table_put(table, text_format("%.*s", (int)length, headings));
         table->columns++;
         headings += length;
-        if (*headings == '|')
-            headings++;
+        if (!*headings || table->columns == COLUMNS_MAXIMUM)
+            return table;
+        headings++;
     }
-    return table;
 }
 
 void table_add(struct table *table, char *text)
@@ -240,40 +242,58 @@ void table_add(struct table *table, char *text)
     table_put(table, owned ? text_safe(owned) : text_copy("-"));
 }
 
+/* 0 when no row has anything there: then the heading is not shown either. */
 static size_t column_width(const struct table *table, size_t column)
 {
-    size_t widest = 0;
+    size_t widest = 0, heading = 0;
 
     for (size_t i = column; i < table->count; i += table->columns) {
         size_t width = columns_of(table->cells[i], strlen(table->cells[i]));
 
-        if (width > widest)
+        if (i == column)
+            heading = width;
+        else if (width > widest)
             widest = width;
     }
-    return widest;
+    return widest && heading > widest ? heading : widest;
+}
+
+static void print_row(const struct table *table, char *const *cells, const size_t *widths,
+                      FILE *stream)
+{
+    size_t pending = 0; /* blanks that are due only if something follows */
+
+    for (size_t column = 0; column < table->columns; column++) {
+        const char *cell = cells[column];
+        size_t width = columns_of(cell, strlen(cell)), blank;
+
+        if (widths[column] == 0)
+            continue;
+        blank = widths[column] - width;
+        if (table->right & (1u << column)) {
+            pending += blank;
+            blank = 0;
+        }
+        if (width) {
+            print_indent(stream, pending);
+            (void)fputs(cell, stream);
+            pending = 0;
+        }
+        pending += blank + 2;
+    }
+    (void)fputc('\n', stream);
 }
 
 void table_print(const struct table *table, FILE *stream)
 {
-    size_t widths[32];
+    size_t widths[COLUMNS_MAXIMUM];
 
     if (table->count <= table->columns)
         return;
     for (size_t column = 0; column < table->columns; column++)
         widths[column] = column_width(table, column);
-    for (size_t i = 0; i < table->count; i++) {
-        size_t column = i % table->columns;
-        size_t width = columns_of(table->cells[i], strlen(table->cells[i]));
-        size_t blank = widths[column] - width;
-        bool last = column + 1 == table->columns;
-
-        if (table->right & (1u << column))
-            print_indent(stream, blank);
-        (void)fputs(table->cells[i], stream);
-        if (!(table->right & (1u << column)) && !last)
-            print_indent(stream, blank);
-        (void)fputs(last ? "\n" : "  ", stream);
-    }
+    for (size_t i = 0; i + table->columns <= table->count; i += table->columns)
+        print_row(table, table->cells + i, widths, stream);
 }
 
 void table_free(struct table *table)

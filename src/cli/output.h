@@ -25,7 +25,7 @@ void print_wrapped(FILE *stream, const char *text, size_t column, size_t indent,
  * caller frees it. */
 char *text_age(const char *date);
 
-/* "0.42 s", "3 min 5 s". The caller frees it. */
+/* "1.5 ms", "0.42 s", "3 min 5 s". The caller frees it. */
 char *text_duration(double seconds);
 
 /* A JSON string of any bytes: malformed UTF-8 is replaced. */
@@ -34,7 +34,8 @@ json_t *json_text(const char *text);
 /* Prints with a newline and gives up `object`. Indented on a terminal and for people. */
 void print_json_object(FILE *stream, json_t *object);
 
-/* A table: a heading, rows, columns as wide as they need to be. */
+/* A table: a heading, rows, columns as wide as they need to be; columns without any text are left
+ * out. At most 16 columns. */
 struct table;
 
 /* `headings` "ID|VERSION|>SIZE": '>' aligns right. */

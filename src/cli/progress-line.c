@@ -66,7 +66,9 @@ static char *describe_bytes(const struct phase *phase, double seconds)
 
     if (phase->done == 0 && phase->total == 0)
         return text_copy("");
-    rate = text_bytes(seconds > 0.001 ? (uint64_t)((double)phase->done / seconds) : 0);
+    if (seconds < 0.01)
+        return text_format(", %s", done);
+    rate = text_bytes((uint64_t)((double)phase->done / seconds));
     if (phase->total == 0 || phase->total == phase->done)
         return text_format(", %s, %s/s", done, rate);
     return text_format(", %s of %s (%.0f %%), %s/s", done, total,
@@ -121,11 +123,12 @@ static void on_phase_begin(struct reporter *reporter, const char *name)
 static void end_line(struct progress_line *line, const struct phase *phase, double seconds)
 {
     CLEANUP(free_ptr) char *bytes = describe_bytes(phase, seconds);
+    CLEANUP(free_ptr) char *time = text_duration(seconds);
 
     progress_line_clear(line);
     (void)fprintf(line->stream, "%*s", (int)(2 * (line->depth - 1)), "");
     print_safe(line->stream, phase->name);
-    (void)fprintf(line->stream, ": %.2f s%s\n", seconds, bytes);
+    (void)fprintf(line->stream, ": %s%s\n", time, bytes);
     (void)fflush(line->stream);
 }
 

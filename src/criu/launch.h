@@ -32,6 +32,7 @@ struct criu_launch {
     int terminal;       /* becomes the controlling terminal of its new session; -1: none */
     const int *inherited;
     size_t inherited_count;
+    unsigned personality; /* personality(2) flags that restored processes inherit */
     pid_t least_pid; /* 0, or: it and what it forks take process ids above this one */
 };
 

@@ -159,11 +159,13 @@ int cuda_restore(struct cuda_driver *driver, pid_t pid, const struct cuda_device
     result = driver->checkpoint_restore(pid, &args);
     if (result == STASIS_CU_SUCCESS)
         return 0;
-    failure = action_failed(driver, pid, "restore", result, error);
-    if (args.gpu_pairs_count > 0 && result == STASIS_CU_ERROR_INVALID_VALUE &&
-        failure != -ENOTRECOVERABLE && error)
-        error->code = "cuda-device-map";
-    return failure;
+    if (args.gpu_pairs_count == 0 || result != STASIS_CU_ERROR_INVALID_VALUE)
+        return action_failed(driver, pid, "restore", result, error);
+    (void)error_set(error, "cuda-device-map", 0,
+                    "Could not restore on process ID %d: \"%s\" (%s; the device map has to name "
+                    "every GPU that the process sees)",
+                    (int)pid, cuda_result_text(driver, result), cuda_result_name(driver, result));
+    return -EINVAL;
 }
 
 int cuda_unlock(const struct cuda_driver *driver, pid_t pid, struct error *error)

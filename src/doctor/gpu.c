@@ -109,7 +109,8 @@ static void examine_functions(const struct driver_answer *answer, struct finding
                  answer->custom_storage ? "hands" : "does not hand");
 }
 
-static void examine_driver(struct findings *findings)
+/* Whether the driver works. */
+static bool examine_driver(struct findings *findings)
 {
     struct driver_answer answer = {0};
     int r = ask_driver(&answer);
@@ -117,14 +118,15 @@ static void examine_driver(struct findings *findings)
     if (r < 0) {
         findings_add(findings, "gpu-driver", FINDING_WARNING,
                      "The driver's library crashed while it was looked at");
-        return;
+        return false;
     }
     if (!answer.opened) {
         findings_add(findings, "gpu-driver", FINDING_WARNING, "%s", answer.problem);
-        return;
+        return false;
     }
     findings_add(findings, "gpu-driver", FINDING_OK, "Driver %s", answer.description);
     examine_functions(&answer, findings);
+    return true;
 }
 
 static void examine_gpu(const struct cuda_gpu *gpu, struct findings *findings)
@@ -191,7 +193,8 @@ void examine_gpus(struct findings *findings)
                      "No NVIDIA driver; snapshots are of CPU workloads only");
         return;
     }
-    examine_driver(findings);
+    if (!examine_driver(findings))
+        return;
     examine_devices(findings);
     examine_mps(findings);
 }

@@ -30,8 +30,8 @@ static char *existing_directory(const char *root)
         char *slash = strrchr(path, '/');
 
         if (!slash) {
-            (void)strcpy(path, ".");
-            break;
+            free(path);
+            return text_copy(".");
         }
         slash[slash == path] = 0;
     }

@@ -5,7 +5,6 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
 
@@ -24,20 +23,21 @@ static const char *const prefixes[] = {
 /* Start time of a process that is more than a zombie; 0: there is none. */
 static uint64_t process_start_time(pid_t pid)
 {
+    enum { FIELDS_AFTER_STATE = 19 };
     CLEANUP(free_ptr) char *path = text_format("/proc/%d/stat", (int)pid);
     CLEANUP(free_ptr) char *text = NULL;
+    char *rest, *word, *next = NULL;
     uint64_t start = 0;
-    char state = 0, *rest;
 
     if (file_read(AT_FDCWD, path, 4096, &text, NULL) < 0)
         return 0;
     rest = strrchr(text, ')'); /* the name before it may contain anything */
-    if (!rest || sscanf(rest + 1,
-                        " %c %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s "
-                        "%*s %" SCNu64,
-                        &state, &start) != 2)
+    word = rest ? strtok_r(rest + 1, " ", &next) : NULL;
+    if (!word || *word == 'Z' || *word == 'X')
         return 0;
-    return state == 'Z' || state == 'X' ? 0 : start;
+    for (int i = 0; word && i < FIELDS_AFTER_STATE; i++)
+        word = strtok_r(NULL, " ", &next);
+    return text_to_uint64(word, &start) < 0 ? 0 : start;
 }
 
 static uint64_t this_host(void)

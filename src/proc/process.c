@@ -18,10 +18,13 @@
 
 int process_error(struct error *error, int number, pid_t pid, const char *what)
 {
+    CLEANUP(free_ptr) char *name = pid ? text_format("process %d", (int)pid) : NULL;
+
     number = number < 0 ? -number : number;
     if (number == ESRCH || number == ENOENT)
-        return error_set(error, "process-gone", ESRCH, "process %d", (int)pid);
-    return error_set(error, "process-unreadable", number, "process %d: reading %s", (int)pid, what);
+        return error_set(error, "process-gone", ESRCH, "%s", name ? name : "the process");
+    return error_set(error, "process-unreadable", number, "%s%sreading %s", name ? name : "",
+                     name ? ": " : "", what);
 }
 
 int process_open(pid_t pid, int *ret_fd, struct error *error)

@@ -52,6 +52,7 @@ int restore_begin(const struct keeper_stdio *stdio, void *context,
         .plugin_socket = restore->plugin,
         .messages = -1,
         .terminal = restore->plan.shell_job ? stdio->terminal : -1,
+        .personality = restore->plan.personality,
         .inherited = fds,
         .inherited_count = restore->plan.stand_in_count,
         .least_pid =

@@ -58,6 +58,53 @@ static int check_pid(pid_t pid, uint64_t deadline, struct error *error)
     return r;
 }
 
+/* An id lives on as the id of a group or session whose members do. */
+static bool is_group_of(const struct restore_plan *plan, const struct process *process)
+{
+    for (size_t i = 0; i < plan->pid_count; i++) {
+        if (process->pgid == plan->pids[i] || process->sid == plan->pids[i])
+            return true;
+    }
+    return false;
+}
+
+/* A process that still belongs to a group or session of the snapshot; 0: none. */
+static pid_t find_member(const struct restore_plan *plan, bool *ret_zombie)
+{
+    CLEANUP(free_ptr) pid_t *pids = NULL;
+    size_t count = 0;
+    pid_t found = 0;
+
+    if (process_list(&pids, &count, NULL) < 0)
+        return 0;
+    for (size_t i = 0; i < count && !found; i++) {
+        struct process process = PROCESS_INIT;
+
+        if (process_read(pids[i], &process, NULL) == 0 && is_group_of(plan, &process)) {
+            found = pids[i];
+            *ret_zombie = process.state == 'Z';
+        }
+        process_done(&process);
+    }
+    return found;
+}
+
+static int check_groups(const struct restore *restore, uint64_t deadline, struct error *error)
+{
+    bool zombie = false;
+    pid_t member;
+
+    while ((member = find_member(&restore->plan, &zombie)) > 0) {
+        if (!zombie || clock_now_usec() >= deadline)
+            return error_set(error, "pid-taken", EEXIST,
+                             "Process %d is still a member of a process group or session of the "
+                             "snapshot",
+                             (int)member);
+        clock_sleep_msec(20);
+    }
+    return 0;
+}
+
 static int check_pids(const struct restore *restore, struct error *error)
 {
     uint64_t deadline = clock_now_usec() + (uint64_t)ZOMBIE_PATIENCE_MSEC * 1000;
@@ -71,6 +118,8 @@ static int check_pids(const struct restore *restore, struct error *error)
                          "processes have taken");
     for (size_t i = 0; r == 0 && i < restore->plan.pid_count; i++)
         r = check_pid(restore->plan.pids[i], deadline, error);
+    if (r == 0)
+        r = check_groups(restore, deadline, error);
     return r;
 }
 

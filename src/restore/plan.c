@@ -79,6 +79,8 @@ int restore_plan_read(const json_t *manifest, struct restore_plan *ret_plan, str
     struct restore_plan plan = {
         .captured_mode = text_equal(mode, "own") ? WORKLOAD_OWN_PIDS : WORKLOAD_HOST_PIDS,
         .shell_job = json_is_true(json_object_get(workload, "shell_job")),
+        .personality =
+            (unsigned)json_integer_value(json_object_get(workload, "personality")) & 0xffffffffU,
         .private_shm = json_is_true(json_object_get(workload, "private_shm")),
         .tcp = read_tcp(workload),
         .stdio = STDIO_LOG,

@@ -15,6 +15,8 @@
 #include "basic/text.h"
 #include "criu/log.h"
 #include "restore/state.h"
+#include "workload/attributes.h"
+#include "workload/remap.h"
 #include "workload/start.h"
 
 /* Everything small is checked before CRIU sees it; bulk contents while CRIU works with them. */
@@ -77,6 +79,10 @@ static int at_point(const char *point, pid_t pid, void *context, struct error *e
         r = fault_point("restore-restored", error);
     if (r == 0)
         r = join_verification(restore, error);
+    if (r == 0)
+        r = attributes_apply(
+            json_object_get(snapshot_manifest(restore->snapshot), "attributes"),
+            restore->mode == WORKLOAD_OWN_PIDS ? restore->keeper.pid : 0, error);
     phases_next(&restore->phases, restore->plan.cuda_count ? "cuda" : "resume");
     return r;
 }
@@ -243,6 +249,11 @@ static int hand_over(struct restore *restore, pid_t root, struct error *error)
     return r;
 }
 
+static const json_t *remaps_of(const struct restore *restore)
+{
+    return json_object_get(snapshot_manifest(restore->snapshot), "remaps");
+}
+
 static int bring_back(struct restore *restore, struct error *error)
 {
     pid_t root = -1;
@@ -255,6 +266,8 @@ static int bring_back(struct restore *restore, struct error *error)
     if (r == 0)
         r = prepare_cuda(restore, error);
     if (r == 0)
+        r = remap_provide(remaps_of(restore), error);
+    if (r == 0)
         r = start_keeper(restore, error);
     if (r < 0)
         return r;
@@ -266,6 +279,7 @@ static int bring_back(struct restore *restore, struct error *error)
         r = fault_point("restore-resumed", error);
     if (r == 0)
         r = hand_over(restore, root, error);
+    remap_withdraw(remaps_of(restore));
     phases_end(&restore->phases);
     return r;
 }

@@ -24,6 +24,7 @@ struct restore_plan {
     enum workload_mode captured_mode;
     pid_t root, main, highest_id;
     bool shell_job;
+    unsigned personality;
     bool private_shm;
     enum tcp_policy tcp;
     enum stdio_kind stdio;

@@ -23,7 +23,7 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
-enum { GPUS_MAX = 16, PROCESSES_MAX = 16, PIECE = 1 << 20, LINE = 1024 };
+enum { GPUS_MAX = 16, PROCESSES_MAX = 16, PIECE = 1 << 20, LINE = 1024, MESSAGE = 256 };
 
 static struct {
     int (*init)(unsigned);
@@ -138,7 +138,7 @@ static void gpus_set_up(void)
 static const char *gpus_check(void)
 {
     static uint64_t expected[PIECE / sizeof(uint64_t)];
-    static char message[LINE];
+    static char message[MESSAGE];
 
     for (int g = 0; g < gpu_count; g++) {
         uint64_t counter = 0;
@@ -192,7 +192,7 @@ static void answer(int number, char *line)
     }
     problem = gpus_check();
     if (problem)
-        (void)snprintf(line, LINE, "FAIL process %d: %s", process_index, problem);
+        (void)snprintf(line, LINE, "FAIL process %d: %.255s", process_index, problem);
     else
         (void)snprintf(line, LINE, "ok %llu", (unsigned long long)count);
 }
@@ -302,7 +302,9 @@ int main(int argc, char **argv)
         if (option == 'i')
             idle = true;
         else
-            *(option == 'p' ? &processes : option == 'g' ? &gpu_count : &megabytes) = atoi(optarg);
+            *(option == 'p'   ? &processes
+              : option == 'g' ? &gpu_count
+                              : &megabytes) = (int)strtol(optarg, NULL, 10);
     }
     (void)sigemptyset(&signals);
     (void)sigaddset(&signals, SIGUSR1);

@@ -39,10 +39,18 @@ static void answer(int result, struct error *error, const char *text)
     error_done(error);
 }
 
+static int number_read(const char *word)
+{
+    int number = 0;
+
+    (void)text_to_int(word, &number);
+    return number;
+}
+
 static size_t pids_read(char **words, size_t count, pid_t *pids)
 {
     for (size_t i = 0; i < count; i++)
-        pids[i] = atoi(words[i]);
+        pids[i] = number_read(words[i]);
     return count;
 }
 
@@ -164,8 +172,10 @@ static void command_worker_pid(void)
     CLEANUP(free_ptr) char *text = NULL;
     struct error error = ERROR_INIT;
     size_t length;
+    int result;
 
-    answer(file_read(AT_FDCWD, path, 4096, &text, &length), &error, text);
+    result = file_read(AT_FDCWD, path, 4096, &text, &length);
+    answer(result, &error, text);
 }
 
 static void simple_command(const char *name, char **words, size_t count)
@@ -176,11 +186,11 @@ static void simple_command(const char *name, char **words, size_t count)
     if (strcmp(name, "start") == 0)
         result = cuda_worker_start(&worker, &error);
     else if (strcmp(name, "deadline") == 0 && count == 1) {
-        cuda_worker_set_deadline(worker, (unsigned)atoi(words[0]));
+        cuda_worker_set_deadline(worker, (unsigned)number_read(words[0]));
         result = 0;
     } else if (strcmp(name, "lock") == 0 && count == 1)
-        result =
-            cuda_worker_lock(worker, processes, process_count, (unsigned)atoi(words[0]), &error);
+        result = cuda_worker_lock(worker, processes, process_count, (unsigned)number_read(words[0]),
+                                  &error);
     else if (strcmp(name, "checkpoint") == 0)
         result = cuda_worker_checkpoint(worker, processes, process_count, &error);
     else if (strcmp(name, "restore") == 0)

@@ -2,28 +2,30 @@
 /* How fast checksums are: a file, and the most threads. Not a test. */
 #include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <sys/stat.h>
 
 #include "basic/cleanup.h"
 #include "basic/clock.h"
+#include "basic/text.h"
 #include "copy/digest.h"
 #include "copy/file.h"
 
 int main(int argc, char **argv)
 {
     CLEANUP(close_fd) int fd = argc > 1 ? open(argv[1], O_RDONLY | O_CLOEXEC) : -1;
-    unsigned most = argc > 2 ? (unsigned)atoi(argv[2]) : copy_threads(0);
+    int wanted = 0;
+    unsigned most;
     struct copy_files files = {.fds = &fd};
     struct copy_source source = copy_source_files(&files);
     struct stat st;
     uint64_t size;
 
-    if (fd < 0 || fstat(fd, &st) < 0) {
+    if (fd < 0 || fstat(fd, &st) < 0 || (argc > 2 && text_to_int(argv[2], &wanted) < 0)) {
         (void)fprintf(stderr, "usage: image-measure FILE [THREADS]\n");
         return 2;
     }
     size = (uint64_t)st.st_size;
+    most = copy_threads((unsigned)wanted);
     for (unsigned threads = 1; threads <= most; threads *= 2) {
         uint64_t start = clock_now_usec();
         struct digest digest;

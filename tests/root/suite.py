@@ -299,7 +299,11 @@ class Case:
     def start(self, name):
         workload = self.product.run(name, RUN_OPTIONS.get(self.kind.name, []),
                                     self.command("--private-shm"))
-        workload.wait_ready()
+        try:
+            workload.wait_ready()
+        except Skip:
+            self.product.stop(workload)
+            raise
         return workload
 
     def start_outside(self):

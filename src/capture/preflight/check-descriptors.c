@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Open descriptors of the kernel's own kinds of objects. */
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "basic/text.h"
@@ -10,9 +11,11 @@ static const struct {
     const char *name; /* a part of what the kernel calls it */
     const char *code;
 } objects[] = {
-    {"[io_uring]", "io-uring"},  {"[userfaultfd]", "userfaultfd"}, {"[perf_event]", "perf-event"},
-    {"inode:bpf", "bpf-object"}, {"inode:[bpf", "bpf-object"},     {"inode:btf", "bpf-object"},
-    {"inode:kvm", "kvm-object"}, {"inode:[kvm", "kvm-object"},     {"/secretmem", "secret-memory"},
+    {"[io_uring]", "io-uring-in-use"}, {"[userfaultfd]", "userfaultfd"},
+    {"[perf_event]", "perf-event"},    {"inode:bpf", "bpf-object"},
+    {"inode:[bpf", "bpf-object"},      {"inode:btf", "bpf-object"},
+    {"inode:kvm", "kvm-object"},       {"inode:[kvm", "kvm-object"},
+    {"/secretmem", "secret-memory"},
 };
 
 /* Who uses io_uring is seen by the libraries that are mapped. */
@@ -51,8 +54,8 @@ void object_refuse(struct inspection *inspection, const struct inspected *inspec
         }
     }
     finding_add(inspection, code, PREFLIGHT_REFUSE, inspected->process,
-                text_equal(code, "io-uring") ? io_uring_culprit(inspected) : NULL, "%s is %s",
-                where, name);
+                text_equal(code, "io-uring-in-use") ? io_uring_culprit(inspected) : NULL,
+                "%s is %s", where, name);
 }
 
 static void check_pidfd(struct inspection *inspection, const struct inspected *inspected,

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Devices: CRIU knows the memory devices (null, zero, random, …), terminals and tun; everything
  * else holds state that only its driver knows. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/sysmacros.h>
 

@@ -6,11 +6,13 @@
 #include <inttypes.h>
 #include <limits.h>
 #include <linux/openat2.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "basic/cleanup.h"
@@ -163,9 +165,7 @@ static void check_linked(struct inspection *inspection, const struct inspected *
 
     if (inspection->request->private_shm && text_starts_with(path, "/dev/shm/"))
         return;
-    finding_add(inspection, "deleted-name",
-                inspection->request->leave_running ? PREFLIGHT_REFUSE : PREFLIGHT_WARN,
-                inspected->process, NULL,
+    finding_add(inspection, "deleted-name", PREFLIGHT_NOTE, inspected->process, NULL,
                 "%s is %s, a name that was removed while the file lives on under another",
                 file->where, path);
     check_leftovers(inspection, inspected, path);
@@ -201,10 +201,22 @@ static void check_held_file(struct inspection *inspection, const struct inspecte
         check_deleted(inspection, inspected, file);
 }
 
+/* CRIU compares the size of every file when it opens it again. */
+static void check_written(struct inspection *inspection, const struct inspected *inspected,
+                          const struct descriptor *descriptor)
+{
+    if (descriptor->kind == DESCRIPTOR_FILE && inspection->request->leave_running &&
+        (descriptor->flags & O_ACCMODE) != O_RDONLY && !(descriptor->flags & O_PATH) &&
+        !descriptor->deleted && !text_starts_with(descriptor->target, "/proc/") &&
+        !text_starts_with(descriptor->target, "/sys/"))
+        finding_add(inspection, "file-written", PREFLIGHT_WARN, inspected->process, NULL,
+                    "descriptor %d is open for writing to %s", descriptor->fd, descriptor->target);
+}
+
 static bool is_held_by_path(enum descriptor_kind kind)
 {
     return kind == DESCRIPTOR_FILE || kind == DESCRIPTOR_DIRECTORY || kind == DESCRIPTOR_FIFO ||
-           kind == DESCRIPTOR_CHARACTER_DEVICE || kind == DESCRIPTOR_TERMINAL;
+           kind == DESCRIPTOR_CHARACTER_DEVICE;
 }
 
 static void check_descriptor_file(struct inspection *inspection, const struct inspected *inspected,
@@ -287,6 +299,7 @@ void check_files(struct inspection *inspection)
             if (is_held_by_path(inspected->descriptors.descriptors[j].kind))
                 check_descriptor_file(inspection, inspected,
                                       &inspected->descriptors.descriptors[j]);
+            check_written(inspection, inspected, &inspected->descriptors.descriptors[j]);
         }
         check_current_directory(inspection, inspected);
         check_mapped_files(inspection, inspected);

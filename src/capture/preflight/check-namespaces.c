@@ -41,6 +41,14 @@ static void check_root_namespaces(struct inspection *inspection)
     if ((inspection->own_kinds & (1U << NAMESPACE_USER)) && !own_pids)
         finding_add(inspection, "user-namespace", PREFLIGHT_REFUSE, root, NULL,
                     "it has a user namespace of its own, but no pid namespace");
+    if (inspection->own_kinds & (1U << NAMESPACE_MOUNT)) {
+        const struct mount_table *mounts = inspection_mounts(inspection, &inspection->processes[0]);
+
+        finding_add(inspection, "mount-namespace", PREFLIGHT_WARN, root, NULL,
+                    "it has a mount namespace of its own, with %zu mounts that have to be saved "
+                    "and made again",
+                    mounts ? mounts->count : 0);
+    }
     if (!own_pids && !entered_pids)
         finding_add(inspection, "process-ids", PREFLIGHT_NOTE, root, NULL,
                     "it has no process ids of its own: a restore needs the same %zu ids, which "

@@ -124,7 +124,8 @@ static void check_connection(struct inspection *inspection, const struct inspect
                              const struct socket_entry *entry)
 {
     const struct socket_entry *peer = socket_table_tcp_peer(&inspection->sockets, entry);
-    bool inside = peer && inspection_socket(inspection, peer->inode);
+    /* Inode 0: not accepted yet (told as the listener's backlog), or closed already. */
+    bool inside = peer && (peer->inode == 0 || inspection_socket(inspection, peer->inode));
     enum tcp_policy policy = inspection->request->tcp;
     CLEANUP(free_ptr) char *local = socket_local_text(entry);
     CLEANUP(free_ptr) char *remote = socket_remote_text(entry);

@@ -14,10 +14,10 @@
 void check_gpus(struct inspection *inspection)
 {
     if (inspection->request->mig)
-        finding_add(inspection, "gpu-mig", PREFLIGHT_REFUSE, NULL, NULL,
+        finding_add(inspection, "gpu-mig-in-use", PREFLIGHT_REFUSE, NULL, NULL,
                     "the tree uses a part of a GPU that is divided (MIG)");
     if (inspection->request->mps)
-        finding_add(inspection, "gpu-mps", PREFLIGHT_REFUSE, NULL, NULL,
+        finding_add(inspection, "gpu-mps-in-use", PREFLIGHT_REFUSE, NULL, NULL,
                     "the tree uses its GPU through an MPS server");
 }
 
@@ -55,11 +55,9 @@ static bool free_bytes(const char *store, uint64_t *ret_bytes)
     while (statvfs(path, &fs) < 0) {
         char *slash = strrchr(path, '/');
 
-        if (!slash)
+        if (!slash || path[1] == 0)
             return false;
         slash[slash == path ? 1 : 0] = 0;
-        if (text_equal(path, "/"))
-            return statvfs(path, &fs) == 0 && (*ret_bytes = fs.f_bavail * fs.f_frsize, true);
     }
     *ret_bytes = (uint64_t)fs.f_bavail * fs.f_frsize;
     return true;
@@ -87,7 +85,7 @@ static void check_store(struct inspection *inspection)
     uint64_t needed = add(memory_of_tree(inspection), inspection->request->device_memory);
     CLEANUP(free_ptr) char *needed_text = text_bytes(needed);
     CLEANUP(free_ptr) char *free_text = NULL;
-    uint64_t available;
+    uint64_t available = 0;
 
     if (!inspection->request->store || !free_bytes(inspection->request->store, &available))
         return;

@@ -79,6 +79,7 @@ void check_mappings(struct inspection *inspection);
 void check_files(struct inspection *inspection);
 void check_connections(struct inspection *inspection);
 void check_unix_sockets(struct inspection *inspection);
+void check_silent(struct inspection *inspection);
 void check_outside(struct inspection *inspection);
 void check_gpus(struct inspection *inspection);
 void check_space(struct inspection *inspection);

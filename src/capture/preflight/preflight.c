@@ -8,7 +8,7 @@
 static void (*const checks[])(struct inspection *inspection) = {
     check_machine, check_processes, check_threads, check_namespaces,   check_descriptors,
     check_devices, check_mappings,  check_files,   check_unix_sockets, check_connections,
-    check_outside, check_gpus,      check_space,
+    check_silent,  check_outside,   check_gpus,    check_space,
 };
 
 int preflight_run(const struct preflight_request *request, struct preflight_report *ret,

@@ -38,7 +38,7 @@ static int status_number(int pid, int tid, const char *name)
             continue;
         for (char *rest = NULL, *word = strtok_r(line + strlen(name), " \t\n", &rest); word;
              word = strtok_r(NULL, " \t\n", &rest))
-            number = atoi(word);
+            number = (int)strtol(word, NULL, 10);
     }
     if (file)
         (void)fclose(file);
@@ -168,7 +168,7 @@ static int outer_tid(int pid, int inner)
     (void)snprintf(path, sizeof path, "/proc/%d/task", pid);
     directory = opendir(path);
     while (directory && (entry = readdir(directory)) != NULL) {
-        int tid = atoi(entry->d_name);
+        int tid = (int)strtol(entry->d_name, NULL, 10);
 
         if (tid > 0 && status_number(pid, tid, "NSpid:") == inner)
             found = tid;

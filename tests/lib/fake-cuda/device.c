@@ -84,15 +84,23 @@ static void card_close(void)
     card = -1;
 }
 
-/* Maps `length` bytes of device memory, at `address` if it is not NULL. */
+/* Addresses of device memory: far from where the kernel puts other mappings, so that nothing lands
+ * in the holes of a checkpointed process. */
+static uintptr_t next_address = UINT64_C(0x200000000000);
+
+/* Maps `length` bytes of device memory, at `address` unless that is NULL. */
 static void *card_map(void *address, size_t length)
 {
     int fd = memfd_create("fake-nvidia", MFD_CLOEXEC);
     void *mapped = MAP_FAILED;
 
+    if (!address) {
+        address = (void *)next_address;
+        next_address += length;
+    }
     if (fd >= 0 && ftruncate(fd, (off_t)length) == 0)
-        mapped = mmap(address, length, PROT_READ | PROT_WRITE,
-                      MAP_SHARED | (address ? MAP_FIXED : 0), fd, 0);
+        mapped =
+            mmap(address, length, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED_NOREPLACE, fd, 0);
     if (fd >= 0)
         (void)close(fd);
     return mapped == MAP_FAILED ? NULL : mapped;

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Reading CRIU's images: two magic numbers, then length-prefixed protobuf messages
+ * (https://criu.org/Images). What is read was written by CRIU, and is checked all the same. */
+#pragma once
+
+#include <stddef.h>
+
+#include "basic/error.h"
+
+/* The names of all regular files in files.img, as the processes see them ("/tmp/log"), in
+ * `directory`. NULL-terminated; the caller gives array and names up with criu_names_free. */
+int criu_image_file_names(int directory, char ***ret_names, struct error *error);
+void criu_names_free(char **names);
+
+/*
+ * Mends what CRIU 4.2 saves wrongly, in place: a periodic timerfd with an unread tick is saved as
+ * one that never ticks again (the kernel shows no remaining time for it until it is read); it gets
+ * its interval as remaining time.
+ */
+int criu_image_mend(int directory, struct error *error);
