@@ -82,6 +82,7 @@ struct command {
     bool
         passes_status; /* attached, it ends with the status of the workload; own failures are 125 */
     bool hidden;
+    bool needs_root; /* refused with "not-root" before anything else, when it is somebody else */
     /* 0 or the exit status of the program (> 0), or a negative errno with `error` filled. */
     int (*handler)(const struct invocation *invocation, struct error *error);
 };

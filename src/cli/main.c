@@ -59,6 +59,13 @@ static int conclude(const struct invocation *invocation, int result, const struc
     return STATUS_ATTACHED_FAILED;
 }
 
+static int call_handler(const struct invocation *invocation, struct error *error)
+{
+    if (invocation->command->needs_root && geteuid() != 0)
+        return error_set(error, "not-root", EPERM, "'%s' needs root", invocation->command->name);
+    return invocation->command->handler(invocation, error);
+}
+
 static int run_command(struct invocation *invocation)
 {
     struct error error = ERROR_INIT;
@@ -67,7 +74,7 @@ static int run_command(struct invocation *invocation)
     int result;
 
     invocation->reporter = progress_line_reporter(line);
-    result = invocation->command->handler(invocation, &error);
+    result = call_handler(invocation, &error);
     progress_line_free(line);
     result = conclude(invocation, result, &error);
     error_done(&error);

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "basic/cleanup.h"
+#include "basic/interrupt.h"
 #include "copy/parallel.h"
 
 struct engine {
@@ -25,7 +26,7 @@ struct engine {
 /* What one thread works with. */
 struct worker {
     struct engine *engine;
-    bool reports;
+    bool reports; /* the calling thread: progress and signals are its business */
     const atomic_bool *stop;
     char *buffer;
     void *source_cursor;
@@ -188,8 +189,12 @@ static int move_range(struct worker *worker, const struct copy_range *range, str
 
     while (moved < range->length && !atomic_load_explicit(worker->stop, memory_order_relaxed)) {
         uint64_t length = 0;
-        int r = move_piece(worker, range->object, range->offset + moved, range->length - moved,
-                           &length, error);
+        int r = worker->reports ? interrupt_check(error) : 0;
+
+        if (r < 0)
+            return r;
+        r = move_piece(worker, range->object, range->offset + moved, range->length - moved, &length,
+                       error);
 
         if (r < 0)
             return r;

@@ -87,7 +87,8 @@ struct copy_job {
     const struct progress *progress; /* may be NULL; called in the calling thread */
 };
 
-/* Runs a job to its end. The first error stops all threads and is the one reported. */
+/* Runs a job to its end. The first error stops all threads and is the one reported; a signal noted
+ * by basic/interrupt.h is one ("interrupted"). */
 int copy_run(const struct copy_job *job, struct error *error);
 
 /* The number of threads that `wanted` stands for. */

@@ -2,14 +2,18 @@
 #include "copy/helper.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 
 #include "basic/catalogue.h"
 #include "basic/cleanup.h"
+#include "basic/interrupt.h"
 #include "basic/leaf.h"
 #include "basic/text.h"
+
+enum { INTERRUPT_CHECK_MSEC = 200 };
 
 enum message_kind { MESSAGE_PROGRESS = 1, MESSAGE_END };
 
@@ -99,10 +103,10 @@ int helper_fd(const struct helper *helper)
 }
 
 /* 1: go on, 0: nothing there now. */
-static int take_message(struct helper *helper, const struct progress *progress, int flags)
+static int take_message(struct helper *helper, const struct progress *progress)
 {
     struct message message = {0};
-    ssize_t n = recv(helper->leaf.socket, &message, sizeof message, flags);
+    ssize_t n = recv(helper->leaf.socket, &message, sizeof message, MSG_DONTWAIT);
 
     if (n < 0 && errno == EINTR)
         return 1;
@@ -121,7 +125,7 @@ static int take_message(struct helper *helper, const struct progress *progress, 
 
 int helper_poll(struct helper *helper, const struct progress *progress)
 {
-    while (!helper->ended && take_message(helper, progress, MSG_DONTWAIT) > 0)
+    while (!helper->ended && take_message(helper, progress) > 0)
         ;
     return helper->ended;
 }
@@ -131,8 +135,17 @@ int helper_finish(struct helper *helper, const struct progress *progress, struct
     const struct catalogue_entry *entry;
     const struct message *end = &helper->end;
 
-    while (!helper->ended)
-        (void)take_message(helper, progress, 0);
+    while (!helper->ended) {
+        struct pollfd item = {.fd = helper->leaf.socket, .events = POLLIN};
+        int r = interrupt_check(error);
+
+        if (r < 0) {
+            leaf_done(&helper->leaf);
+            return r;
+        }
+        (void)poll(&item, 1, INTERRUPT_CHECK_MSEC);
+        (void)helper_poll(helper, progress);
+    }
     (void)leaf_finish(&helper->leaf);
     if (!helper->told)
         return error_set(error, "helper-died", ECHILD, "A helper process ended before its work");

@@ -27,7 +27,8 @@ int helper_fd(const struct helper *helper);
  * still runs. */
 int helper_poll(struct helper *helper, const struct progress *progress);
 
-/* Waits for the end; the result and the error of the work. */
+/* Waits for the end; the result and the error of the work. "interrupted" when a signal was noted
+ * (basic/interrupt.h) meanwhile: the child is killed then. */
 int helper_finish(struct helper *helper, const struct progress *progress, struct error *error);
 
 /* Kills what still runs. NULL is nothing. */

@@ -418,10 +418,12 @@ def doctor_without_rights():
         equal(done.returncode, 5)
         equal(done.stdout.count("FAIL"), 1)
         contains(done.stdout, "not-root")
-        done = subprocess.run([program, "setup"], capture_output=True, text=True, user=65534,
-                              group=65534, extra_groups=[])
-        equal(done.returncode, 5)
-        contains(done.stderr, "code: not-root")
+        for arguments, status in ((["setup"], 5), (["checkpoint", "x"], 5), (["run", "-d", "true"], 5),
+                                  (["run", "true"], 125), (["stop", "x"], 5)):
+            done = subprocess.run([program, *arguments], capture_output=True, text=True, user=65534,
+                                  group=65534, extra_groups=[])
+            equal((arguments, done.returncode), (arguments, status))
+            contains(done.stderr, "code: not-root")
 
 
 @test

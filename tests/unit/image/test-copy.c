@@ -19,6 +19,7 @@
 #include <xxhash.h>
 
 #include "basic/cleanup.h"
+#include "basic/interrupt.h"
 #include "basic/text.h"
 #include "copy/digest.h"
 #include "copy/engine.h"
@@ -603,6 +604,39 @@ static void test_helper_is_given_up(void **state)
     helper_free(NULL);
 }
 
+/* In a child: the note of a signal stays with a process. */
+static int run_interrupted(const char *root)
+{
+    const uint64_t length = 1 << 20;
+    CLEANUP(close_fd) int fd = memfd_create("test", MFD_CLOEXEC);
+    struct copy_files files = {.fds = &fd};
+    struct copy_source source = copy_source_files(&files);
+    struct helper *helper = NULL;
+    struct error error = ERROR_INIT;
+    struct digest digest;
+    int good = 0;
+
+    (void)root;
+    interrupt_catch();
+    if (ftruncate(fd, (off_t)length) < 0 ||
+        helper_start(helper_waits, NULL, true, &helper, NULL) < 0)
+        return 1;
+    (void)raise(SIGTERM);
+    good += helper_finish(helper, NULL, &error) == -EINTR && error_is(&error, "interrupted");
+    helper_free(helper);
+    error_done(&error);
+    good += digest_objects(&source, &length, 1, 1, NULL, &digest, &error) == -EINTR &&
+            error_is(&error, "interrupted");
+    error_done(&error);
+    return good != 2;
+}
+
+static void test_interrupted(void **state)
+{
+    (void)state;
+    assert_int_equal(fixture_child(run_interrupted, "", ""), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -624,6 +658,7 @@ int main(void)
         cmocka_unit_test(test_hash_forms_agree),
         cmocka_unit_test(test_helper),
         cmocka_unit_test(test_helper_is_given_up),
+        cmocka_unit_test(test_interrupted),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
