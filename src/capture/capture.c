@@ -54,7 +54,7 @@ static int inspect(struct capture *capture, struct error *error)
 }
 
 /* Every reason to refuse is found here, before anything is touched. */
-static int check(struct capture *capture, struct error *error)
+static int ask(struct capture *capture, struct preflight_report *ret_report, struct error *error)
 {
     const struct capture_request *request = capture->request;
     struct preflight_request question = {
@@ -67,15 +67,22 @@ static int check(struct capture *capture, struct error *error)
         .store = request->root,
         .cuda_known = true,
     };
+    int r = capture_cuda_describe(capture, &question, error);
+
+    if (r == 0)
+        r = preflight_run(&question, ret_report, error);
+    return r;
+}
+
+static int check(struct capture *capture, struct error *error)
+{
     struct preflight_report report = PREFLIGHT_REPORT_INIT;
     int r;
 
     phases_next(&capture->phases, "preflight");
     r = fault_point("capture-check", error);
     if (r == 0)
-        r = capture_cuda_describe(capture, &question, error);
-    if (r == 0)
-        r = preflight_run(&question, &report, error);
+        r = ask(capture, &report, error);
     if (r == 0)
         r = preflight_report_error(&report, error);
     preflight_report_done(&report);
@@ -166,8 +173,8 @@ static int converse(struct capture *capture, int socket, struct error *error)
         .leave_running = request->leave_running,
         .shell_job = (capture->inside ? root->inner_sid : root->sid) != pid,
         .tcp = request->tcp,
-        .network_lock = capture->tcp_outside && request->tcp == TCP_KEEP ? NETWORK_LOCK_NFT
-                                                                         : NETWORK_LOCK_NONE,
+        .network_lock =
+            capture->tcp_outside && request->tcp == TCP_KEEP ? NETWORK_LOCK_NFT : NETWORK_LOCK_NONE,
         .ghost_limit = request->ghost_limit ? request->ghost_limit : GHOST_LIMIT,
         .timeout_seconds = timeout_of(capture),
         .external = external,
@@ -177,8 +184,7 @@ static int converse(struct capture *capture, int socket, struct error *error)
     return criu_dump(socket, &dump, at_point, capture, error);
 }
 
-static int run_criu(struct capture *capture, const struct criu_launch *launch,
-                    struct error *error)
+static int run_criu(struct capture *capture, const struct criu_launch *launch, struct error *error)
 {
     CLEANUP(close_fd) int receiver = -1, sender = -1, socket = -1;
     pid_t child = -1;
@@ -356,6 +362,23 @@ int capture_run(const struct capture_request *request, struct capture_result *re
     else if (capture.managed)
         capture_mark_saved(&capture, NULL);
     r = settle_logs(&capture, r, error);
+    forget(&capture);
+    return r;
+}
+
+int capture_preflight(const struct capture_request *request, struct preflight_report *ret_report,
+                      struct error *error)
+{
+    struct capture capture = {
+        .request = request, .workload = WORKLOAD_INIT, .images = -1, .work = -1};
+    int r;
+
+    phases_begin(&capture.phases, NULL);
+    r = capture_inspect(&capture, error);
+    if (r == 0)
+        r = capture_cuda_find(&capture, error);
+    if (r == 0)
+        r = ask(&capture, ret_report, error);
     forget(&capture);
     return r;
 }

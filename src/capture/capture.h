@@ -38,4 +38,11 @@ struct capture_result {
 int capture_run(const struct capture_request *request, struct capture_result *ret_result,
                 struct error *error);
 
+struct preflight_report;
+
+/* Only the question whether it could be done, asked exactly as capture_run asks it; nothing is
+ * touched. preflight_report_done gives the report up. */
+int capture_preflight(const struct capture_request *request, struct preflight_report *ret_report,
+                      struct error *error);
+
 void capture_result_done(struct capture_result *result);

@@ -10,8 +10,7 @@
 
 int capture_cuda_find(struct capture *capture, struct error *error)
 {
-    CLEANUP(free_ptr) pid_t *candidates =
-        allocate((capture->tree.count + 1) * sizeof *candidates);
+    CLEANUP(free_ptr) pid_t *candidates = allocate((capture->tree.count + 1) * sizeof *candidates);
     size_t count = 0;
     int r;
 
@@ -33,8 +32,7 @@ static bool is_used(const struct capture *capture, const struct cuda_gpu *gpu)
 {
     for (size_t i = 0; i < capture->cuda_count; i++) {
         int minors[CUDA_GPUS_MAX];
-        int n = cuda_process_minors("/proc", capture->cuda_processes[i].pid, minors,
-                                    CUDA_GPUS_MAX);
+        int n = cuda_process_minors("/proc", capture->cuda_processes[i].pid, minors, CUDA_GPUS_MAX);
 
         for (int k = 0; k < n; k++) {
             if (minors[k] == gpu->minor)
@@ -51,10 +49,9 @@ static json_t *describe_gpus(const struct capture *capture, const struct cuda_de
     for (size_t i = 0; i < devices->count; i++) {
         const struct cuda_gpu *gpu = &devices->gpus[i];
 
-        (void)json_array_append_new(gpus,
-                                    json_pack("{ss ss sI sb}", "uuid", gpu->uuid, "name",
-                                              gpu->name, "memory", (json_int_t)gpu->memory,
-                                              "used", (int)is_used(capture, gpu)));
+        (void)json_array_append_new(gpus, json_pack("{ss ss sI sb}", "uuid", gpu->uuid, "name",
+                                                    gpu->name, "memory", (json_int_t)gpu->memory,
+                                                    "used", (int)is_used(capture, gpu)));
     }
     return gpus;
 }
@@ -68,10 +65,9 @@ static json_t *describe_processes(const struct capture *capture)
             process_tree_find(&capture->tree, capture->cuda_processes[i].pid);
 
         if (process)
-            (void)json_array_append_new(list,
-                                        json_pack("{si ss}", "pid",
-                                                  (int)capture_inner_pid(capture, process),
-                                                  "memory_path", "staged"));
+            (void)json_array_append_new(list, json_pack("{si ss}", "pid",
+                                                        (int)capture_inner_pid(capture, process),
+                                                        "memory_path", "staged"));
     }
     return list;
 }
@@ -97,9 +93,9 @@ int capture_cuda_describe(struct capture *capture, struct preflight_request *que
     devices = allocate(sizeof *devices);
     r = cuda_devices_probe(devices, error);
     if (r == 0) {
-        capture->cuda_facts = json_pack("{ss so so}", "driver", devices->driver_version, "gpus",
-                                        describe_gpus(capture, devices), "processes",
-                                        describe_processes(capture));
+        capture->cuda_facts =
+            json_pack("{ss so so}", "driver", devices->driver_version, "gpus",
+                      describe_gpus(capture, devices), "processes", describe_processes(capture));
         question->mig = any_mig(devices);
         pids = allocate(capture->cuda_count * sizeof *pids);
         for (size_t i = 0; i < capture->cuda_count; i++)

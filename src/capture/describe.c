@@ -76,12 +76,12 @@ static json_t *describe_processes(const struct capture *capture)
         const struct process *parent = process_tree_find(&capture->tree, process->ppid);
 
         (void)json_array_append_new(
-            processes, json_pack("{si si so si sI sb}", "pid",
-                                 (int)capture_inner_pid(capture, process), "ppid",
-                                 parent ? (int)capture_inner_pid(capture, parent) : 0, "command",
-                                 text_json(process->command), "threads", (int)process->threads,
-                                 "rss_bytes", (json_int_t)process->rss_bytes, "cuda",
-                                 (int)has_cuda(capture, process->pid)));
+            processes,
+            json_pack("{si si so si sI sb}", "pid", (int)capture_inner_pid(capture, process),
+                      "ppid", parent ? (int)capture_inner_pid(capture, parent) : 0, "command",
+                      text_json(process->command), "threads", (int)process->threads, "rss_bytes",
+                      (json_int_t)process->rss_bytes, "cuda",
+                      (int)has_cuda(capture, process->pid)));
     }
     return processes;
 }
@@ -93,10 +93,9 @@ static json_t *describe_outside(const struct capture *capture)
     for (size_t i = 0; i < capture->outside_count; i++) {
         const struct outside *outside = &capture->outside[i];
 
-        (void)json_array_append_new(list,
-                                    json_pack("{ss ss sb}", "key", outside->key, "kind",
-                                              outside->terminal ? "terminal" : "pipe", "writes",
-                                              (int)outside->writes));
+        (void)json_array_append_new(list, json_pack("{ss ss sb}", "key", outside->key, "kind",
+                                                    outside->terminal ? "terminal" : "pipe",
+                                                    "writes", (int)outside->writes));
     }
     return list;
 }
@@ -134,23 +133,23 @@ static json_t *describe_workload(const struct capture *capture)
     pid_t main_pid = capture->managed ? capture->workload.main_inner : root_pid;
     pid_t sid = capture->inside ? root->inner_sid : root->sid;
 
-    return json_pack(
-        "{so so ss si si si sb so ss so so sb sb si}", "name",
-        text_json(capture->managed ? capture->workload.name : capture->id), "command",
-        describe_command(capture), "mode", capture->inside ? "own" : "host", "root",
-        (int)root_pid, "main", (int)main_pid, "highest_id", (int)capture->highest_id, "shell_job",
-        (int)(sid != root_pid), "processes", describe_processes(capture), "tcp",
-        tcp_names[capture->request->tcp], "outside", describe_outside(capture), "stdio",
-        capture->managed ? text_json(capture->workload.stdio) : json_null(), "private_shm",
-        (int)(capture->inside && capture->workload.private_shm), "left_running",
-        (int)capture->request->leave_running, "personality", (int)tree_personality(capture));
+    return json_pack("{so so ss si si si sb so ss so so sb sb si}", "name",
+                     text_json(capture->managed ? capture->workload.name : capture->id), "command",
+                     describe_command(capture), "mode", capture->inside ? "own" : "host", "root",
+                     (int)root_pid, "main", (int)main_pid, "highest_id", (int)capture->highest_id,
+                     "shell_job", (int)(sid != root_pid), "processes", describe_processes(capture),
+                     "tcp", tcp_names[capture->request->tcp], "outside", describe_outside(capture),
+                     "stdio", capture->managed ? text_json(capture->workload.stdio) : json_null(),
+                     "private_shm", (int)(capture->inside && capture->workload.private_shm),
+                     "left_running", (int)capture->request->leave_running, "personality",
+                     (int)tree_personality(capture));
 }
 
 json_t *capture_describe(const struct capture *capture)
 {
     unsigned version = capture->criu.version;
-    CLEANUP(free_ptr) char *criu =
-        text_format("%u.%u.%u", version / 10000, version / 100 % 100, version % 100);
+    CLEANUP(free_ptr)
+    char *criu = text_format("%u.%u.%u", version / 10000, version / 100 % 100, version % 100);
     json_t *manifest =
         json_pack("{ss so so s{ss} sO sf}", "stasis", STASIS_VERSION, "source", describe_source(),
                   "workload", describe_workload(capture), "criu", "version", criu, "phases",

@@ -18,8 +18,8 @@
 
 static int save_root_process(struct capture *capture, struct error *error)
 {
-    CLEANUP(free_ptr) char *path =
-        text_format("/proc/%d/root" KEEPER_ROOT_PROCESS, (int)capture->inside);
+    CLEANUP(free_ptr)
+    char *path = text_format("/proc/%d/root" KEEPER_ROOT_PROCESS, (int)capture->inside);
     CLEANUP(free_ptr) char *program = NULL;
     size_t length = 0;
     int r = file_read(AT_FDCWD, path, 16 << 20, &program, &length);
@@ -46,13 +46,14 @@ static int save_shm(struct capture *capture, struct error *error)
 
 static int keep_deleted_files(struct capture *capture, struct error *error)
 {
-    CLEANUP(free_ptr) char *prefix =
+    CLEANUP(free_ptr)
+    char *prefix =
         capture->inside ? text_format("/proc/%d/root", (int)capture->inside) : text_copy("");
     bool private_shm = capture->inside && capture->workload.private_shm;
 
     return remap_keep(capture->images, prefix, private_shm ? "/dev/shm/" : NULL,
-                      snapshot_writer_id(capture->writer),
-                      snapshot_writer_version(capture->writer), &capture->remaps, error);
+                      snapshot_writer_id(capture->writer), snapshot_writer_version(capture->writer),
+                      &capture->remaps, error);
 }
 
 static void read_attributes(struct capture *capture)
@@ -106,8 +107,8 @@ int capture_publish(struct capture *capture, struct error *error)
 
 void capture_mark_saved(struct capture *capture, const char *reference)
 {
-    CLEANUP(free_ptr) char *path =
-        workload_path(capture->request->root, capture->workload.name, "");
+    CLEANUP(free_ptr)
+    char *path = workload_path(capture->request->root, capture->workload.name, "");
     CLEANUP(close_fd) int directory = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
     if (directory < 0 || text_equal(capture->workload.saved, reference))
@@ -119,8 +120,9 @@ void capture_mark_saved(struct capture *capture, const char *reference)
 
 int capture_let_go(struct capture *capture, struct error *error)
 {
-    CLEANUP(free_ptr) char *reference = text_format("%s@%s", snapshot_writer_id(capture->writer),
-                                                    snapshot_writer_version(capture->writer));
+    CLEANUP(free_ptr)
+    char *reference = text_format("%s@%s", snapshot_writer_id(capture->writer),
+                                  snapshot_writer_version(capture->writer));
     int r = 0;
 
     if (capture->managed)

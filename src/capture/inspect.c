@@ -249,8 +249,7 @@ static void look_at_outsider(struct connections *all, pid_t pid)
 
 /* A pipe with one end in the tree is nothing special when nobody else has the other: it may be
  * closed, or be on its way in a message. */
-static int find_shared_pipes(struct capture *capture, struct connections *all,
-                             struct error *error)
+static int find_shared_pipes(struct capture *capture, struct connections *all, struct error *error)
 {
     CLEANUP(free_ptr) pid_t *pids = NULL;
     size_t count = 0;
@@ -272,19 +271,17 @@ static void conclude_outside(struct capture *capture, const struct connections *
         const struct pipe_end *end = &all->pipes[i];
 
         if (end->shared)
-            add_outside(capture, text_format("pipe:[%" PRIu64 "]", end->inode), false,
-                        end->writes);
+            add_outside(capture, text_format("pipe:[%" PRIu64 "]", end->inode), false, end->writes);
     }
     for (size_t i = 0; i < all->terminal_count; i++) {
         const struct descriptor *terminal = &all->terminals[i];
-        unsigned index = minor(terminal->device_number) +
-                         (major(terminal->device_number) - 136) * 256;
+        unsigned index =
+            minor(terminal->device_number) + (major(terminal->device_number) - 136) * 256;
 
         if (index >= sizeof all->masters || !all->masters[index])
             add_outside(capture,
                         text_format("tty[%" PRIx64 ":%" PRIx64 "]",
-                                    (uint64_t)terminal->device_number,
-                                    (uint64_t)terminal->device),
+                                    (uint64_t)terminal->device_number, (uint64_t)terminal->device),
                         true, true);
     }
 }
@@ -298,8 +295,7 @@ static bool contains(const uint64_t *inodes, size_t count, uint64_t inode)
     return false;
 }
 
-static int conclude_tcp(struct capture *capture, const struct connections *all,
-                        struct error *error)
+static int conclude_tcp(struct capture *capture, const struct connections *all, struct error *error)
 {
     struct socket_table table = SOCKET_TABLE_INIT;
     int r;

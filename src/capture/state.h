@@ -38,7 +38,7 @@ struct capture {
     size_t cuda_count;
     pid_t *cuda_pids;
     json_t *remaps, *attributes; /* workload/remap.h, workload/attributes.h */
-    json_t *cuda_facts; /* driver, GPUs */
+    json_t *cuda_facts;          /* driver, GPUs */
 
     char *id;
     struct snapshot_writer *writer;

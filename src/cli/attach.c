@@ -116,7 +116,8 @@ static int conclude(const char *root, const struct workload *workload, struct er
     int status = 0, r;
 
     if (workload_load(root, workload->name, &last, NULL) == 0 && last.saved) {
-        (void)fprintf(stderr, "%s was saved as %s and has ended; `snapshotctl restore %s` goes on\n",
+        (void)fprintf(stderr,
+                      "%s was saved as %s and has ended; `snapshotctl restore %s` goes on\n",
                       workload->name, last.saved, last.saved);
         workload_done(&last);
         return 0;

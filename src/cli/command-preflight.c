@@ -6,12 +6,11 @@
 #include "basic/catalogue.h"
 #include "basic/cleanup.h"
 #include "basic/text.h"
+#include "capture/capture.h"
 #include "capture/preflight.h"
 #include "cli/invocation.h"
 #include "cli/output.h"
 #include "cli/report.h"
-#include "proc/namespaces.h"
-#include "workload/record.h"
 
 static const char *const labels[] = {"note", "WARN", "STOP"};
 
@@ -80,23 +79,6 @@ static void print_report_json(const struct preflight_report *report)
                                         "findings", list, "omitted", (json_int_t)report->omitted));
 }
 
-/* A workload of ours: CRIU enters the namespaces that its keeper has made. */
-static int ask_about_workload(const char *root, const char *name, struct preflight_request *request,
-                              struct error *error)
-{
-    struct workload workload = WORKLOAD_INIT;
-    int r = workload_load_living(root, name, &workload, error);
-
-    if (r < 0)
-        return r;
-    request->root = workload.root;
-    request->private_shm = workload.private_shm;
-    if (workload.mode == WORKLOAD_OWN_PIDS)
-        request->entered = 1U << NAMESPACE_PID | 1U << NAMESPACE_MOUNT | 1U << NAMESPACE_NETWORK;
-    workload_done(&workload);
-    return 0;
-}
-
 static enum tcp_policy tcp_of(const char *word)
 {
     if (text_equal(word, "keep"))
@@ -106,26 +88,24 @@ static enum tcp_policy tcp_of(const char *word)
 
 int command_preflight(const struct invocation *invocation, struct error *error)
 {
-    struct preflight_request request = {
-        .root = (pid_t)option_number(invocation, "pid"),
+    struct capture_request request = {
+        .root = invocation->root,
+        .name = operand_at(invocation, 0),
+        .pid = (pid_t)option_number(invocation, "pid"),
         .tcp = tcp_of(option_text(invocation, "tcp")),
         .ghost_limit = option_number(invocation, "ghost-limit"),
         .leave_running = option_flag(invocation, "leave-running"),
-        .store = invocation->root,
     };
     struct preflight_report report = PREFLIGHT_REPORT_INIT;
-    const char *name = operand_at(invocation, 0);
-    int r = name ? ask_about_workload(invocation->root, name, &request, error) : 0;
+    int r = capture_preflight(&request, &report, error);
 
-    if (r == 0)
-        r = preflight_run(&request, &report, error);
     if (r < 0)
         return r;
     if (invocation->json)
         print_report_json(&report);
     else
         print_report(&report, invocation->verbose);
-    r = preflight_report_count(&report, PREFLIGHT_REFUSE) ? STATUS_REFUSED : STATUS_OK;
+    r = preflight_report_count(&report, PREFLIGHT_REFUSE) > 0 ? STATUS_REFUSED : STATUS_OK;
     preflight_report_done(&report);
     return r;
 }

@@ -49,9 +49,9 @@ static void announce(const struct invocation *invocation, const struct workload 
                      const char *log)
 {
     if (invocation->json)
-        print_json_object(stdout, json_pack("{ss si ss ss}", "name", workload->name, "pid",
-                                            (int)workload->main, "log", log, "stdio",
-                                            workload->stdio));
+        print_json_object(stdout,
+                          json_pack("{ss si ss ss}", "name", workload->name, "pid",
+                                    (int)workload->main, "log", log, "stdio", workload->stdio));
     else if (option_flag(invocation, "detach"))
         (void)printf("%s\n", workload->name);
     (void)fflush(stdout);

@@ -95,7 +95,8 @@ static int try_candidate(const char *path, unsigned *ret_version, struct error *
 static char *in_path(void)
 {
     const char *path = getenv("PATH");
-    CLEANUP(free_ptr) char *all = text_format("%s:/usr/sbin:/sbin:/usr/local/sbin", path ? path : "");
+    CLEANUP(free_ptr)
+    char *all = text_format("%s:/usr/sbin:/sbin:/usr/local/sbin", path ? path : "");
     char *rest = NULL;
 
     for (char *place = strtok_r(all, ":", &rest); place; place = strtok_r(NULL, ":", &rest)) {

@@ -259,8 +259,7 @@ _Noreturn static void go_inside(const struct criu_launch *launch, pid_t inside, 
     pid_t pid;
 
     (void)setsid();
-    if (enter_namespaces(inside) < 0 ||
-        criu_start_here(launch, carrier_sender, &pid, NULL) < 0)
+    if (enter_namespaces(inside) < 0 || criu_start_here(launch, carrier_sender, &pid, NULL) < 0)
         _exit(127);
     (void)close_range(3, ~0U, 0);
     while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {

@@ -33,7 +33,7 @@ struct criu_launch {
     const int *inherited;
     size_t inherited_count;
     unsigned personality; /* personality(2) flags that restored processes inherit */
-    pid_t least_pid; /* 0, or: it and what it forks take process ids above this one */
+    pid_t least_pid;      /* 0, or: it and what it forks take process ids above this one */
 };
 
 /* Makes the two ends over which the socket of the new CRIU arrives: keep `ret_receiver`, give

@@ -48,8 +48,8 @@ static const struct known_line known_lines[] = {
 
 /* Lines that CRIU marks as errors and that stop nothing, or only echo what failed before. */
 static const char *const harmless[] = {
-    "Can't setup RLIMIT_NOFILE", "Unable to detach", "Dumping FAILED", "Restoring FAILED",
-    "Can't keep kdat cache",
+    "Can't setup RLIMIT_NOFILE", "Unable to detach",      "Dumping FAILED",
+    "Restoring FAILED",          "Can't keep kdat cache",
 };
 
 static bool is_harmless(const char *text)

@@ -2,6 +2,7 @@
 #include "criu/service.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,10 +33,30 @@ static int send_request(int socket, const Criu__Request *request, struct error *
     return 0;
 }
 
-static int receive_response(int socket, Criu__Response **ret_response, struct error *error)
+static int wait_for_response(int socket, unsigned timeout_seconds, struct error *error)
+{
+    struct pollfd wait = {.fd = socket, .events = POLLIN};
+    int n;
+
+    if (timeout_seconds == 0)
+        return 0;
+    do {
+        n = poll(&wait, 1, timeout_seconds > INT_MAX / 1000 ? -1 : (int)timeout_seconds * 1000);
+    } while (n < 0 && errno == EINTR);
+    return n > 0 ? 0
+                 : error_set(error, "criu-timeout", ETIMEDOUT, "CRIU did not answer within %u s",
+                             timeout_seconds);
+}
+
+static int receive_response(int socket, unsigned timeout_seconds, Criu__Response **ret_response,
+                            struct error *error)
 {
     CLEANUP(free_ptr) uint8_t *data = NULL;
     ssize_t length;
+    int r = wait_for_response(socket, timeout_seconds, error);
+
+    if (r < 0)
+        return r;
 
     do {
         length = recv(socket, NULL, 0, MSG_PEEK | MSG_TRUNC);
@@ -89,8 +110,8 @@ static int failed_response(const Criu__Response *response, const char *what, str
 
 /* Sends `request` and serves notifications until the answer to it has come. */
 static int converse(int socket, const Criu__Request *request, criu_notify_function *notify,
-                    void *context, const char *what, Criu__Response **ret_response,
-                    struct error *error)
+                    void *context, const char *what, unsigned timeout_seconds,
+                    Criu__Response **ret_response, struct error *error)
 {
     struct error own = ERROR_INIT;
     int r = send_request(socket, request, error);
@@ -98,7 +119,7 @@ static int converse(int socket, const Criu__Request *request, criu_notify_functi
     while (r == 0) {
         CLEANUP(free_response) Criu__Response *response = NULL;
 
-        r = receive_response(socket, &response, error);
+        r = receive_response(socket, timeout_seconds, &response, error);
         if (r < 0)
             break;
         if (response->type == CRIU__REQUEST_TYPE__NOTIFY) {
@@ -154,8 +175,8 @@ static void set_common(Criu__Options *options, bool shell_job, int log_level, ch
     options->log_file = log_file;
 }
 
-int criu_dump(int socket, const struct criu_dump *dump, criu_notify_function *notify,
-              void *context, struct error *error)
+int criu_dump(int socket, const struct criu_dump *dump, criu_notify_function *notify, void *context,
+              struct error *error)
 {
     CLEANUP(free_response) Criu__Response *response = NULL;
     Criu__Options options = CRIU__OPTIONS__INIT;
@@ -169,11 +190,11 @@ int criu_dump(int socket, const struct criu_dump *dump, criu_notify_function *no
     options.has_leave_running = 1;
     options.leave_running = dump->leave_running;
     options.has_network_lock = 1;
-    options.network_lock = dump->network_lock == NETWORK_LOCK_NFT ? CRIU__NETWORK_LOCK__LOCK_NFTABLES
-                                                                  : CRIU__NETWORK_LOCK__LOCK_SKIP;
+    options.network_lock = dump->network_lock == NETWORK_LOCK_NFT
+                               ? CRIU__NETWORK_LOCK__LOCK_NFTABLES
+                               : CRIU__NETWORK_LOCK__LOCK_SKIP;
     options.has_ghost_limit = 1;
-    options.ghost_limit =
-        dump->ghost_limit > UINT32_MAX ? UINT32_MAX : (uint32_t)dump->ghost_limit;
+    options.ghost_limit = dump->ghost_limit > UINT32_MAX ? UINT32_MAX : (uint32_t)dump->ghost_limit;
     options.has_timeout = 1;
     options.timeout = dump->timeout_seconds;
     options.has_orphan_pts_master = 1;
@@ -183,7 +204,7 @@ int criu_dump(int socket, const struct criu_dump *dump, criu_notify_function *no
     options.external = (char **)(uintptr_t)dump->external;
     request.type = CRIU__REQUEST_TYPE__DUMP;
     request.opts = &options;
-    return converse(socket, &request, notify, context, "save", &response, error);
+    return converse(socket, &request, notify, context, "save", 0, &response, error);
 }
 
 static Criu__InheritFd **inherited_messages(const struct criu_restore *restore)
@@ -217,7 +238,8 @@ int criu_restore(int socket, const struct criu_restore *restore, criu_notify_fun
     options.inherit_fd = inherited;
     request.type = CRIU__REQUEST_TYPE__RESTORE;
     request.opts = &options;
-    r = converse(socket, &request, notify, context, "restore", &response, error);
+    r = converse(socket, &request, notify, context, "restore", restore->timeout_seconds, &response,
+                 error);
     if (r < 0)
         return r;
     if (!response->restore)
@@ -233,7 +255,7 @@ int criu_version(int socket, unsigned *ret_version, struct error *error)
     int r;
 
     request.type = CRIU__REQUEST_TYPE__VERSION;
-    r = converse(socket, &request, NULL, NULL, "describe", &response, error);
+    r = converse(socket, &request, NULL, NULL, "describe", 30, &response, error);
     if (r < 0)
         return r;
     if (!response->version)

@@ -29,8 +29,8 @@ struct criu_dump {
     bool shell_job; /* the root's session or terminal belongs to somebody outside the tree */
     enum tcp_policy tcp;
     enum network_lock network_lock;
-    uint64_t ghost_limit;       /* bytes of a deleted file that are carried along */
-    unsigned timeout_seconds;   /* for freezing the tree */
+    uint64_t ghost_limit;        /* bytes of a deleted file that are carried along */
+    unsigned timeout_seconds;    /* for freezing the tree */
     const char *const *external; /* NULL-terminated, or NULL */
     int log_level;
 };
@@ -45,6 +45,7 @@ struct criu_restore {
     enum tcp_policy tcp;
     const struct criu_inherited_fd *inherited; /* same order as criu_launch.inherited */
     size_t inherited_count;
+    unsigned timeout_seconds; /* between two signs of life of CRIU; 0: wait for ever */
     int log_level;
 };
 
@@ -53,8 +54,8 @@ struct criu_restore {
 typedef int criu_notify_function(const char *point, pid_t pid, void *context, struct error *error);
 
 /* Runs one dump; returns when CRIU has answered. An error of `notify` comes first. */
-int criu_dump(int socket, const struct criu_dump *dump, criu_notify_function *notify,
-              void *context, struct error *error);
+int criu_dump(int socket, const struct criu_dump *dump, criu_notify_function *notify, void *context,
+              struct error *error);
 
 /* Runs one restore. `ret_pid`: the root process, as CRIU sees it. */
 int criu_restore(int socket, const struct criu_restore *restore, criu_notify_function *notify,

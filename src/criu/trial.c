@@ -21,8 +21,7 @@
 /* What is saved: kinds that tell CRIU versions apart on one kernel. Ends with its parent. */
 _Noreturn static void be_the_subject(int ready)
 {
-    struct sockaddr_in address = {.sin_family = AF_INET,
-                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     int listener, pair[2], null;
     bool made;
 
@@ -81,8 +80,8 @@ static int ask(const char *path, int directory, pid_t subject, unsigned *ret_ver
                                  .plugin_socket = -1,
                                  .messages = -1,
                                  .terminal = -1};
-    struct criu_dump dump = {.pid = subject, .leave_running = true, .timeout_seconds = 10,
-                             .log_level = 1};
+    struct criu_dump dump = {
+        .pid = subject, .leave_running = true, .timeout_seconds = 10, .log_level = 1};
     pid_t child = -1;
     int r = criu_carrier_make(&receiver, &sender, error);
 

@@ -297,9 +297,20 @@ void worker_plugin_serve(struct worker_server *server)
     }
 }
 
+bool worker_plugin_all_moved(const struct worker_plugin *plugin)
+{
+    for (size_t i = 0; i < plugin->count; i++) {
+        if (!plugin->moved[i])
+            return false;
+    }
+    return true;
+}
+
 static void unfinished_report(struct worker_plugin *plugin)
 {
     if (plugin->error.code || plugin->count == 0)
+        return;
+    if (plugin->role == WORKER_PLUGIN_FOR_RESTORE && worker_plugin_all_moved(plugin))
         return;
     if (!plugin->introduced) {
         (void)error_set(&plugin->error, "cuda-plugin-silent", 0,

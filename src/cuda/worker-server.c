@@ -19,7 +19,7 @@
 
 enum {
     PATIENCE_USEC = 10 * 1000 * 1000, /* for CRIU to end after it is said to have ended */
-    LOCK_ROUNDS = 3,
+    LOCK_ROUNDS = 2,
 };
 
 /* A request taken apart. */
@@ -137,8 +137,8 @@ static int lock_round(struct worker_server *server, const struct task *task, uns
 
 /*
  * Processes that work together on their GPUs (a collective of many ranks) can wait for each other:
- * one that is locked keeps another from ever becoming idle. So the time is spent in several rounds,
- * each from the other end, with everything running in between.
+ * one that is locked keeps another from ever becoming idle. So the time is spent in two rounds, the
+ * second from the other end, with everything running in between.
  */
 static int task_lock(struct worker_server *server, const struct task *task, struct error *error)
 {
@@ -248,6 +248,10 @@ static bool plugin_settled(const struct worker_server *server)
 {
     const struct worker_plugin *plugin = &server->plugin;
 
+    /* A CRIU that was not told to detach stays with the processes that it has restored. */
+    if (plugin->role == WORKER_PLUGIN_FOR_RESTORE && plugin->introduced &&
+        worker_plugin_all_moved(plugin))
+        return true;
     return plugin->over || (plugin->finished && (server->committed || server->track_count == 0));
 }
 

@@ -69,6 +69,8 @@ int worker_plugin_start(struct worker_server *server, enum worker_plugin_role ro
                         struct cuda_device_map *map, int *ret_far, struct error *error);
 /* Answers what is waiting on the socket. */
 void worker_plugin_serve(struct worker_server *server);
+/* Has every announced process been checkpointed or restored? */
+bool worker_plugin_all_moved(const struct worker_plugin *plugin);
 /* CRIU has ended (or is said to have): settles what is left. */
 void worker_plugin_end(struct worker_server *server);
 void worker_plugin_done(struct worker_plugin *plugin);

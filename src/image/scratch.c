@@ -42,14 +42,12 @@ static uint64_t process_start_time(pid_t pid)
 
 static uint64_t this_host(void)
 {
-    static uint64_t host;
     CLEANUP(free_ptr) char *boot = NULL;
     CLEANUP(free_ptr) char *whole = NULL;
     char space[64] = "";
     struct digest digest = {0};
+    uint64_t host;
 
-    if (host)
-        return host;
     (void)file_read(AT_FDCWD, "/proc/sys/kernel/random/boot_id", 4096, &boot, NULL);
     if (readlink("/proc/self/ns/pid", space, sizeof space - 1) < 0)
         space[0] = 0;

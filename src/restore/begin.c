@@ -38,8 +38,8 @@ static int load_shm(const struct restore *restore, struct error *error)
     return shared_memory_load(snapshot_directory(restore->snapshot), shm, error);
 }
 
-int restore_begin(const struct keeper_stdio *stdio, void *context,
-                  struct keeper_begun *ret_begun, struct error *error)
+int restore_begin(const struct keeper_stdio *stdio, void *context, struct keeper_begun *ret_begun,
+                  struct error *error)
 {
     const struct restore *restore = context;
     CLEANUP(close_fd) int null = open("/dev/null", O_RDWR | O_CLOEXEC);
@@ -55,8 +55,7 @@ int restore_begin(const struct keeper_stdio *stdio, void *context,
         .personality = restore->plan.personality,
         .inherited = fds,
         .inherited_count = restore->plan.stand_in_count,
-        .least_pid =
-            restore->mode == WORKLOAD_OWN_PIDS ? restore->plan.highest_id + 200 : 0,
+        .least_pid = restore->mode == WORKLOAD_OWN_PIDS ? restore->plan.highest_id + 200 : 0,
     };
     pid_t criu;
     int r = load_shm(restore, error);

@@ -20,8 +20,8 @@ enum { ZOMBIE_PATIENCE_MSEC = 5000 };
 
 static int check_architecture(const json_t *manifest, struct error *error)
 {
-    const char *recorded = json_string_value(
-        json_object_get(json_object_get(manifest, "source"), "architecture"));
+    const char *recorded =
+        json_string_value(json_object_get(json_object_get(manifest, "source"), "architecture"));
     struct utsname system;
 
     if (uname(&system) < 0 || text_equal(recorded, system.machine))
@@ -144,9 +144,8 @@ static size_t recorded_gpus(const json_t *cuda, struct cuda_gpu *gpus)
     return count;
 }
 
-static int choose_device_map(struct restore *restore, const struct cuda_gpu *recorded,
-                             size_t count, const struct cuda_devices *present,
-                             struct error *error)
+static int choose_device_map(struct restore *restore, const struct cuda_gpu *recorded, size_t count,
+                             const struct cuda_devices *present, struct error *error)
 {
     struct cuda_device_map map = CUDA_DEVICE_MAP_INIT;
     int r;
@@ -156,8 +155,7 @@ static int choose_device_map(struct restore *restore, const struct cuda_gpu *rec
         if (r == 0)
             r = cuda_device_map_check(&map, recorded, count, present->gpus, present->count, error);
     } else {
-        r = cuda_device_map_automatic(recorded, count, present->gpus, present->count, &map,
-                                      error);
+        r = cuda_device_map_automatic(recorded, count, present->gpus, present->count, &map, error);
     }
     if (r == 0 && map.count > 0)
         restore->device_map = cuda_device_map_format(&map);

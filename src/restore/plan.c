@@ -96,8 +96,8 @@ int restore_plan_read(const json_t *manifest, struct restore_plan *ret_plan, str
     if (stdio)
         (void)stdio_parse(stdio, &plan.stdio);
     if (read_pids(json_object_get(workload, "processes"), &plan.pids, &plan.pid_count) < 0 ||
-        read_pids(json_object_get(json_object_get(manifest, "cuda"), "processes"),
-                  &plan.cuda_pids, &plan.cuda_count) < 0 ||
+        read_pids(json_object_get(json_object_get(manifest, "cuda"), "processes"), &plan.cuda_pids,
+                  &plan.cuda_count) < 0 ||
         read_stand_ins(json_object_get(workload, "outside"), &plan) < 0)
         r = bad(error, "list of processes");
     if (r < 0)

@@ -23,8 +23,8 @@
 static int open_and_verify(struct restore *restore, struct error *error)
 {
     struct verify_report report = VERIFY_REPORT_INIT;
-    int r = snapshot_open(restore->request->root, restore->request->reference,
-                          &restore->snapshot, error);
+    int r = snapshot_open(restore->request->root, restore->request->reference, &restore->snapshot,
+                          error);
 
     if (r == 0)
         r = fault_point("restore-verify", error);
@@ -34,8 +34,7 @@ static int open_and_verify(struct restore *restore, struct error *error)
         r = verify_report_check(&report, error);
     verify_report_done(&report);
     if (r == 0 && !restore->request->skip_verify)
-        r = snapshot_verify_start(restore->snapshot, VERIFY_BULK, 0, &restore->verification,
-                                  error);
+        r = snapshot_verify_start(restore->snapshot, VERIFY_BULK, 0, &restore->verification, error);
     if (r == 0)
         r = restore_plan_read(snapshot_manifest(restore->snapshot), &restore->plan, error);
     return r;
@@ -80,9 +79,8 @@ static int at_point(const char *point, pid_t pid, void *context, struct error *e
     if (r == 0)
         r = join_verification(restore, error);
     if (r == 0)
-        r = attributes_apply(
-            json_object_get(snapshot_manifest(restore->snapshot), "attributes"),
-            restore->mode == WORKLOAD_OWN_PIDS ? restore->keeper.pid : 0, error);
+        r = attributes_apply(json_object_get(snapshot_manifest(restore->snapshot), "attributes"),
+                             restore->mode == WORKLOAD_OWN_PIDS ? restore->keeper.pid : 0, error);
     phases_next(&restore->phases, restore->plan.cuda_count ? "cuda" : "resume");
     return r;
 }
@@ -102,9 +100,9 @@ static int claim_name(struct restore *restore, struct error *error)
 static int open_files(struct restore *restore, struct error *error)
 {
     int directory = snapshot_directory(restore->snapshot);
-    CLEANUP(close_fd) int log =
-        openat(restore->directory, "log",
-               O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    CLEANUP(close_fd)
+    int log = openat(restore->directory, "log",
+                     O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     int r;
 
     restore->log_start = log < 0 ? 0 : (long)lseek(log, 0, SEEK_END);
@@ -143,8 +141,7 @@ static int prepare_cuda(struct restore *restore, struct error *error)
 /* Namespaces, shared memory and log are made, and CRIU is started in them. */
 static int start_keeper(struct restore *restore, struct error *error)
 {
-    CLEANUP(free_ptr) char *log_path =
-        workload_path(restore->request->root, restore->name, "log");
+    CLEANUP(free_ptr) char *log_path = workload_path(restore->request->root, restore->name, "log");
     struct keeper_begun begun;
     struct keeper_plan plan = {
         .mode = restore->mode,
@@ -188,6 +185,7 @@ static int run_criu(struct restore *restore, pid_t *ret_root, struct error *erro
         .tcp = restore->request->tcp_given ? restore->request->tcp : restore->plan.tcp,
         .inherited = keys,
         .inherited_count = restore->plan.stand_in_count,
+        .timeout_seconds = restore->request->timeout_seconds,
         .log_level = 2,
     };
     int r = criu_carrier_receive(restore->carrier_receiver, &socket, error);
@@ -234,8 +232,8 @@ static void describe_workload(struct restore *restore)
 /* It runs: written down, and left to its keeper. */
 static int hand_over(struct restore *restore, pid_t root, struct error *error)
 {
-    struct keeper_begun begun = {
-        .root = root, .main = root == restore->plan.root ? restore->plan.main : root};
+    struct keeper_begun begun = {.root = root,
+                                 .main = root == restore->plan.root ? restore->plan.main : root};
     int r;
 
     describe_workload(restore);
@@ -349,9 +347,16 @@ int restore_run(const struct restore_request *request, struct restore_result *re
 {
     struct restore restore = {
         .request = request,
-        .directory = -1, .lock = -1, .images = -1, .work = -1, .root_process = -1,
-        .plugin = -1, .carrier_receiver = -1, .carrier_sender = -1,
-        .keeper = KEEPER_INIT, .workload = WORKLOAD_INIT,
+        .directory = -1,
+        .lock = -1,
+        .images = -1,
+        .work = -1,
+        .root_process = -1,
+        .plugin = -1,
+        .carrier_receiver = -1,
+        .carrier_sender = -1,
+        .keeper = KEEPER_INIT,
+        .workload = WORKLOAD_INIT,
     };
     int r;
 

@@ -71,5 +71,5 @@ void restore_plan_done(struct restore_plan *plan);
 int restore_check(struct restore *restore, struct error *error);
 
 /* The keeper's part: shared memory, then CRIU (begin.c). A keeper_begin_function. */
-int restore_begin(const struct keeper_stdio *stdio, void *context,
-                  struct keeper_begun *ret_begun, struct error *error);
+int restore_begin(const struct keeper_stdio *stdio, void *context, struct keeper_begun *ret_begun,
+                  struct error *error);

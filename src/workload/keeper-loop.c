@@ -34,8 +34,7 @@ static int status_of(int wait_status)
 
 static void kill_children(void)
 {
-    CLEANUP(free_ptr) char *path =
-        text_format("/proc/self/task/%d/children", (int)getpid());
+    CLEANUP(free_ptr) char *path = text_format("/proc/self/task/%d/children", (int)getpid());
     CLEANUP(free_ptr) char *children = NULL;
     char *rest = NULL;
 

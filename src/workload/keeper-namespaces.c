@@ -31,8 +31,8 @@ unsigned long keeper_namespace_flags(const struct keeper_plan *plan)
     return flags;
 }
 
-static int mount_step(const char *source, const char *target, const char *type,
-                      unsigned long flags, const char *data, struct error *error)
+static int mount_step(const char *source, const char *target, const char *type, unsigned long flags,
+                      const char *data, struct error *error)
 {
     if (mount(source, target, type, flags, data) < 0)
         return error_set(error, "namespace-setup", errno, "Can't mount %s on %s",
@@ -48,8 +48,8 @@ static int mount_private_shm(struct error *error)
 
     if (statfs("/dev/shm", &old) < 0)
         return error_set(error, "namespace-setup", errno, "Can't look at /dev/shm");
-    options = text_format("mode=1777,size=%" PRIu64,
-                          (uint64_t)old.f_blocks * (uint64_t)old.f_bsize);
+    options =
+        text_format("mode=1777,size=%" PRIu64, (uint64_t)old.f_blocks * (uint64_t)old.f_bsize);
     return mount_step("stasis-shm", "/dev/shm", "tmpfs", MS_NOSUID | MS_NODEV, options, error);
 }
 

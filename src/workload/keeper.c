@@ -77,8 +77,7 @@ static int prepare_stdio(const struct keeper_plan *plan, struct keeper_stdio *st
 /* Nothing of whoever started us stays open: a pipe that somebody reads would never end. */
 static void keep_only(const struct keeper_loop *loop)
 {
-    int kept[] = {loop->socket, loop->directory, loop->lock,
-                  loop->master, loop->pipe,      loop->log};
+    int kept[] = {loop->socket, loop->directory, loop->lock, loop->master, loop->pipe, loop->log};
     unsigned from = 3;
 
     for (;;) { /* closes the gap before the lowest kept descriptor >= from, then goes on above */

@@ -44,15 +44,15 @@ typedef int keeper_begin_function(const struct keeper_stdio *stdio, void *contex
 
 struct keeper_plan {
     enum workload_mode mode;
-    bool private_shm;      /* own /dev/shm (own mode only) */
-    bool own_ipc;          /* own System V IPC and message queues (own mode only) */
-    bool own_network;      /* a network namespace with only a loopback device */
+    bool private_shm; /* own /dev/shm (own mode only) */
+    bool own_ipc;     /* own System V IPC and message queues (own mode only) */
+    bool own_network; /* a network namespace with only a loopback device */
     enum stdio_kind stdio;
-    bool needs_pipe;       /* a pipe whose contents go to the log, for `begin` to pass on */
-    const char *log_path;  /* absolute */
-    int directory;         /* of the workload's record */
-    int lock;              /* held while the keeper lives */
-    int root_process;      /* the program stasis-root, open for reading; -1: not needed */
+    bool needs_pipe;      /* a pipe whose contents go to the log, for `begin` to pass on */
+    const char *log_path; /* absolute */
+    int directory;        /* of the workload's record */
+    int lock;             /* held while the keeper lives */
+    int root_process;     /* the program stasis-root, open for reading; -1: not needed */
     keeper_begin_function *begin;
     void *context;
 };

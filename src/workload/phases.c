@@ -5,8 +5,8 @@
 
 void phases_begin(struct phases *phases, struct reporter *reporter)
 {
-    *phases = (struct phases){
-        .reporter = reporter, .list = json_array(), .begun = clock_now_usec()};
+    *phases =
+        (struct phases){.reporter = reporter, .list = json_array(), .begun = clock_now_usec()};
 }
 
 void phases_next(struct phases *phases, const char *name)

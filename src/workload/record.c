@@ -67,8 +67,8 @@ int workload_claim(const char *root, const char *name, int *ret_directory, int *
     if (lock < 0)
         return error_set(error, "system", errno, "Can't open the lock in %s", path);
     if (flock(lock, LOCK_EX | LOCK_NB) < 0)
-        return error_set(error, "workload-exists", EEXIST,
-                         "A workload named %s is running already", name);
+        return error_set(error, "workload-exists", EEXIST, "A workload named %s is running already",
+                         name);
     (void)unlinkat(directory, "exit.json", 0);
     (void)unlinkat(directory, "record.json", 0);
     *ret_directory = steal_fd(&directory);
@@ -95,9 +95,8 @@ int workload_save(int directory, const struct workload *workload, struct error *
         "root_inner", (int)workload->root_inner, "main_inner", (int)workload->main_inner,
         "keeper_start", (json_int_t)workload->keeper_start, "mode",
         workload->mode == WORKLOAD_OWN_PIDS ? "own" : "host", "command", workload->command,
-        "started", workload->started, "snapshot", workload->snapshot, "saved",
-        workload->saved, "stdio", workload->stdio,
-        "private_shm", (int)workload->private_shm);
+        "started", workload->started, "snapshot", workload->snapshot, "saved", workload->saved,
+        "stdio", workload->stdio, "private_shm", (int)workload->private_shm);
     CLEANUP(free_ptr) char *text = record ? json_dumps(record, JSON_INDENT(1)) : NULL;
     int r;
 

@@ -21,14 +21,14 @@ enum workload_mode {
 struct workload {
     char *name;
     enum workload_mode mode;
-    pid_t keeper, root, main;         /* as the machine sees them */
-    pid_t root_inner, main_inner;     /* as they see themselves */
-    uint64_t keeper_start;            /* clock ticks since boot, so that a reused pid is noticed */
-    json_t *command;                  /* array of strings */
-    char *started;                    /* date */
-    char *snapshot;                   /* ID@VERSION that it came from, or NULL */
-    char *saved;                      /* ID@VERSION that it was ended for, or NULL */
-    char *stdio;                      /* "log", "pty" or "inherit" */
+    pid_t keeper, root, main;     /* as the machine sees them */
+    pid_t root_inner, main_inner; /* as they see themselves */
+    uint64_t keeper_start;        /* clock ticks since boot, so that a reused pid is noticed */
+    json_t *command;              /* array of strings */
+    char *started;                /* date */
+    char *snapshot;               /* ID@VERSION that it came from, or NULL */
+    char *saved;                  /* ID@VERSION that it was ended for, or NULL */
+    char *stdio;                  /* "log", "pty" or "inherit" */
     bool private_shm;
 };
 
@@ -64,8 +64,7 @@ int workload_load_living(const char *root, const char *name, struct workload *re
                          struct error *error);
 
 /* How it ended: its exit status (128 + N for signal N), or "workload-unknown-end". */
-int workload_exit_status(const char *root, const char *name, int *ret_status,
-                         struct error *error);
+int workload_exit_status(const char *root, const char *name, int *ret_status, struct error *error);
 
 /* Removes what is known of a workload that does not run (its log too). */
 void workload_forget(const char *root, const char *name);

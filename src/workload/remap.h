@@ -12,8 +12,8 @@
 
 #include "basic/error.h"
 
-/* Finds CRIU's names in the images and the names that last. `prefix`: the root directory of the processes as
- * we see it ("" or "/proc/PID/root"); names below `skip` (NULL: none) are left out.
+/* Finds CRIU's names in the images and the names that last. `prefix`: the root directory of the
+ * processes as we see it ("" or "/proc/PID/root"); names below `skip` (NULL: none) are left out.
  * `ret_list`: [{"path", "kept"}] for the manifest. */
 int remap_keep(int images, const char *prefix, const char *skip, const char *id,
                const char *version, json_t **ret_list, struct error *error);

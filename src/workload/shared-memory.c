@@ -104,12 +104,12 @@ static int save_error(struct error *error, int number, const char *path)
                      number, "Can't save /dev/shm/%s", path);
 }
 
-static int save_contents(struct save *save, int fd, uint64_t size, const char *path,
-                         json_t *entry, struct error *error)
+static int save_contents(struct save *save, int fd, uint64_t size, const char *path, json_t *entry,
+                         struct error *error)
 {
     CLEANUP(free_ptr) char *name = text_format("%" PRIu64, save->files);
-    CLEANUP(close_fd) int to =
-        openat(save->snapshot, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    CLEANUP(close_fd)
+    int to = openat(save->snapshot, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     int r;
 
     if (to < 0)
@@ -128,8 +128,8 @@ static int save_contents(struct save *save, int fd, uint64_t size, const char *p
 static bool note_hard_link(struct save *save, const struct stat *st, const char *encoded,
                            json_t *entry)
 {
-    CLEANUP(free_ptr) char *key =
-        text_format("%" PRIu64 ":%" PRIu64, (uint64_t)st->st_dev, (uint64_t)st->st_ino);
+    CLEANUP(free_ptr)
+    char *key = text_format("%" PRIu64 ":%" PRIu64, (uint64_t)st->st_dev, (uint64_t)st->st_ino);
     json_t *first = json_object_get(save->seen, key);
 
     if (st->st_nlink < 2)
@@ -284,8 +284,7 @@ static json_int_t get_number(const json_t *entry, const char *key)
     return json_integer_value(json_object_get(entry, key));
 }
 
-static int load_file(int saved, int to, const char *path, const json_t *entry,
-                     struct error *error)
+static int load_file(int saved, int to, const char *path, const json_t *entry, struct error *error)
 {
     CLEANUP(close_fd) int from = file_open_beneath(saved, get_text(entry, "data"), O_RDONLY, 0);
     CLEANUP(close_fd) int fd = file_open_beneath(to, path, O_WRONLY | O_CREAT | O_EXCL, 0600);
@@ -321,8 +320,7 @@ static int load_link(int to, const char *path, const char *encoded_first, struct
     return 0;
 }
 
-static int make_entry(int saved, int to, const char *path, const json_t *entry,
-                      struct error *error)
+static int make_entry(int saved, int to, const char *path, const json_t *entry, struct error *error)
 {
     const char *kind = get_text(entry, "kind"), *name = NULL;
     CLEANUP(close_fd) int parent = open_parent(to, path, &name);
@@ -352,9 +350,8 @@ static int set_attributes(int to, const char *path, const json_t *entry, struct 
     const char *name = NULL;
     CLEANUP(close_fd) int parent = open_parent(to, path, &name);
 
-    if (parent < 0 ||
-        fchownat(parent, name, (uid_t)get_number(entry, "uid"), (gid_t)get_number(entry, "gid"),
-                 AT_SYMLINK_NOFOLLOW) < 0)
+    if (parent < 0 || fchownat(parent, name, (uid_t)get_number(entry, "uid"),
+                               (gid_t)get_number(entry, "gid"), AT_SYMLINK_NOFOLLOW) < 0)
         return load_error(error, parent < 0 ? parent : errno, path);
     if (!text_equal(get_text(entry, "kind"), "symlink") &&
         fchmodat(parent, name, (mode_t)get_number(entry, "mode") & 07777, 0) < 0)
@@ -400,8 +397,8 @@ static int read_index(int saved, json_t **ret_entries, struct error *error)
 
 int shared_memory_load(int snapshot, int to, struct error *error)
 {
-    CLEANUP(close_fd) int saved =
-        file_open_beneath(snapshot, SHARED_MEMORY_DIRECTORY, O_RDONLY | O_DIRECTORY, 0);
+    CLEANUP(close_fd)
+    int saved = file_open_beneath(snapshot, SHARED_MEMORY_DIRECTORY, O_RDONLY | O_DIRECTORY, 0);
     json_t *entries = NULL;
     size_t count, i;
     int r;

@@ -92,8 +92,7 @@ static int place_stdio(const struct keeper_stdio *stdio)
     return 0;
 }
 
-static int prepare_command(const struct workload_request *request,
-                           const struct keeper_stdio *stdio)
+static int prepare_command(const struct workload_request *request, const struct keeper_stdio *stdio)
 {
     sigset_t none;
     int r;
@@ -179,8 +178,8 @@ static int wait_for_exec(int error_fd, const char *name, struct error *error)
 /* The only child of the root process, as soon as it was executed. */
 static pid_t first_child(pid_t parent)
 {
-    CLEANUP(free_ptr) char *path = text_format("/proc/%d/task/%d/children", (int)parent,
-                                               (int)parent);
+    CLEANUP(free_ptr)
+    char *path = text_format("/proc/%d/task/%d/children", (int)parent, (int)parent);
     CLEANUP(free_ptr) char *children = NULL;
     int pid = -1;
 

@@ -12,7 +12,7 @@
 struct workload_request {
     const char *root; /* of all snapshots and workloads */
     const char *name;
-    const char *const *command; /* NULL-terminated */
+    const char *const *command;     /* NULL-terminated */
     const char *const *environment; /* KEY=VALUE, added to ours; NULL-terminated, or NULL */
     const char *directory;          /* NULL: where we are */
     enum workload_mode mode;

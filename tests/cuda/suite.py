@@ -13,6 +13,7 @@ import pathlib
 import re
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import tempfile
@@ -72,10 +73,10 @@ def program(name, default=None):
 
 def alive(pid):
     try:
-        stat = pathlib.Path(f"/proc/{pid}/stat").read_text()
+        text = pathlib.Path(f"/proc/{pid}/stat").read_text()
     except (FileNotFoundError, ProcessLookupError):
         return False
-    return stat.rpartition(")")[2].split()[0] not in "ZX"
+    return text.rpartition(")")[2].split()[0] not in "ZX"
 
 
 def children(pid):
@@ -116,8 +117,8 @@ class Place:
         new.write_text("".join(line + "\n" for line in lines))
         new.rename(self.config)
 
-    def workload(self, *arguments, wrapper=()):
-        workload = Workload(self, arguments, wrapper)
+    def workload(self, *arguments, wrapper=(), descriptors=()):
+        workload = Workload(self, arguments, wrapper, descriptors)
         self.workloads.append(workload)
         workload.wait_line("ready")
         workload.pids = tree(workload.pid)
@@ -162,7 +163,7 @@ class Place:
 
 
 class Workload:
-    def __init__(self, place, arguments, wrapper):
+    def __init__(self, place, arguments, wrapper, descriptors):
         self.place = place
         self.count = 0
         self.lines = 0
@@ -171,7 +172,7 @@ class Workload:
             self.process = subprocess.Popen(
                 [*wrapper, program("CUDA_WORKLOAD"), "--megabytes", "4", *map(str, arguments)],
                 stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=place.environment,
-                start_new_session=True)
+                pass_fds=descriptors, start_new_session=True)
         # A dumped process ends; its zombie would keep the id that a restore needs.
         threading.Thread(target=self.process.wait, daemon=True).start()
         self.pid = self.process.pid
@@ -572,8 +573,9 @@ def worker_actions(place):
     workload.verify()
 
 
-@fake_only
+@test
 def worker_inner_tid(place):
+    """Whichever number the driver tells for a process in another pid namespace."""
     place.machine("inner-tid")
     workload = place.workload(wrapper=("unshare", "--pid", "--fork"))
     owner = place.owner()
@@ -941,6 +943,25 @@ def capture_owner_killed(place):
             fifo.unlink()
 
 
+@test
+def capture_device_left_open(place):
+    """Something of the GPU that CUDA does not know of: said to the owner, in plain words."""
+    (place.folder / "dev").mkdir()
+    device = place.folder / "dev" / "nvidia-caps"
+    # Any device that CRIU can't save will do: that of the loop devices' control.
+    os.mknod(device, 0o600 | stat.S_IFCHR, os.makedev(10, 237))
+    try:
+        fd = os.open(device, os.O_RDONLY)
+    except OSError as error:
+        raise Skip(f"no such device here: {error}") from error
+    workload = place.workload(descriptors=(fd,))
+    os.close(fd)
+    owner = capture(place, workload)
+    check(owner.ok("wait") != "exit 0", "the dump fails")
+    check("nvidia-caps" in owner.error("cuda-plugin-failed", "result"), "by name")
+    workload.verify()
+
+
 # the plugin: restores
 
 
@@ -980,6 +1001,21 @@ def restore_fails_in_driver(place):
     owner = restore(place, pids)
     check(owner.ok("wait") == "exit 0", place.log("restore")[-2000:])
     owner.ok("result")
+    workload.verify()
+
+
+@test
+def restore_attached(place):
+    """CRIU stays as the parent of what it has restored."""
+    workload, pids = captured(place, "--processes", 2)
+    owner = place.owner()
+    owner.ok("restore-plugin", "-", *pids)
+    criu = owner.criu("restore")
+    wait_until(lambda: "Tasks resumed" in place.log("restore"), "the end of the restore")
+    check(owner.ok("result") == "worked", "the driver has worked")
+    check(alive(criu), "CRIU is still there")
+    workload.verify()
+    owner.ok("free")
     workload.verify()
 
 

@@ -149,7 +149,8 @@ static void check_process(struct inspection *inspection, const struct process *p
     if (process->state == 'T')
         finding_add(inspection, "stopped", PREFLIGHT_NOTE, process, NULL,
                     "it is stopped (by a signal) and will be stopped after a restore");
-    if (process->inner_sid == 0)
+    /* In a namespace below the root's that is told as such. */
+    if (process->inner_sid == 0 && process->pid_depth == inspection->tree.processes[0].pid_depth)
         finding_add(inspection, "session-outside", PREFLIGHT_REFUSE, process, NULL,
                     "the leader of its session is outside of its pid namespace");
 }

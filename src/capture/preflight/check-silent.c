@@ -42,6 +42,15 @@ static int compare_directory(const void *a, const void *b)
     return compare_by(a, b, KCMP_FS);
 }
 
+/* A parent in vfork() shares its memory with the child: check_processes tells that. */
+static bool waits_in_vfork(const struct inspection *inspection, pid_t pid, pid_t child)
+{
+    const struct process *parent = process_tree_find(&inspection->tree, pid);
+    const struct process *other = process_tree_find(&inspection->tree, child);
+
+    return parent->state == 'D' && other->ppid == pid;
+}
+
 static void check_sharing(struct inspection *inspection, int type, const char *code,
                           const char *what)
 {
@@ -52,6 +61,9 @@ static void check_sharing(struct inspection *inspection, int type, const char *c
     qsort(pids, inspection->count, sizeof *pids,
           type == KCMP_VM ? compare_memory : compare_directory);
     for (size_t i = 1; i < inspection->count; i++) {
+        if (waits_in_vfork(inspection, pids[i], pids[i - 1]) ||
+            waits_in_vfork(inspection, pids[i - 1], pids[i]))
+            continue;
         if (syscall(SYS_kcmp, pids[i - 1], pids[i], type, 0, 0) == 0)
             finding_add(inspection, code, PREFLIGHT_REFUSE,
                         process_tree_find(&inspection->tree, pids[i]), NULL,

@@ -158,41 +158,51 @@ static int resume_devices_late(int pid)
     return 0;
 }
 
-/* Descriptors and mappings of the GPU that are still there when CRIU looks at a task. */
-static bool is_nvidia(const struct stat *status)
+/* Where a descriptor leads if it is a device of NVIDIA's. The numbers of most of them are given out
+ * at run time, so the name counts, too. */
+static bool is_nvidia(int fd, const struct stat *status, char *name, size_t size)
 {
-    return S_ISCHR(status->st_mode) && major(status->st_rdev) == NVIDIA_MAJOR;
+    char link[64];
+    ssize_t length;
+
+    (void)snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    length = readlink(link, name, size - 1);
+    name[length < 0 ? 0 : length] = '\0';
+    return S_ISCHR(status->st_mode) &&
+           (major(status->st_rdev) == NVIDIA_MAJOR || strstr(name, "/dev/nvidia") != NULL);
 }
 
-static int device_left(const char *what, unsigned number)
+/* Something of the GPU is still there when CRIU looks at a task. */
+static int device_left(const char *what, const char *name)
 {
     char text[256];
 
-    (void)snprintf(
-        text, sizeof text,
-        "a task still has %s the device /dev/nvidia%u after CUDA was checkpointed: it is "
-        "held by something else than CUDA, or by a process that does not use CUDA itself",
-        what, number);
+    (void)snprintf(text, sizeof text,
+                   "a task still has %s %.64s although CUDA was checkpointed: something else than "
+                   "CUDA holds it, or a process that does not use CUDA itself",
+                   what, name);
     problem(text);
     return -ENOTSUP;
 }
 
 static int handle_device_vma(int fd, const struct stat *status)
 {
-    (void)fd;
-    if (announced == 0 || !is_nvidia(status))
+    char name[256];
+
+    if (announced == 0 || !is_nvidia(fd, status, name, sizeof name))
         return -ENOTSUP;
-    return device_left("mapped", minor(status->st_rdev));
+    return device_left("a mapping of", name);
 }
 
 static int dump_external_file(int fd, int id)
 {
     struct stat status;
+    char name[256];
 
     (void)id;
-    if (announced == 0 || fstat(fd, &status) < 0 || !is_nvidia(&status))
+    if (announced == 0 || fstat(fd, &status) < 0 || !is_nvidia(fd, &status, name, sizeof name))
         return -ENOTSUP;
-    return device_left("open", minor(status.st_rdev));
+    return device_left("a descriptor of", name);
 }
 
 static int introduce(unsigned stage)

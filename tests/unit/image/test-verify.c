@@ -359,6 +359,39 @@ static void test_many_findings(void **state)
     verify_report_done(&report);
 }
 
+/* As somebody who may not read one of the files. */
+static int verify_as_nobody(const char *root)
+{
+    CLEANUP(free_snapshot) struct snapshot *snapshot = NULL;
+    CLEANUP(verify_report_done) struct verify_report report = VERIFY_REPORT_INIT;
+
+    if (snapshot_open(root, "one", &snapshot, NULL) < 0)
+        return 1;
+    if (fchownat(snapshot_directory(snapshot), "shm.tar", 0, 0, 0) == 0 &&
+        (setresgid(65534, 65534, 65534) < 0 || setresuid(65534, 65534, 65534) < 0))
+        return 2;
+    if (snapshot_verify(snapshot, VERIFY_ALL, 1, &report, NULL, NULL) < 0 || report.count != 1)
+        return 3;
+    return report.findings[0].kind != VERIFY_UNREADABLE ||
+           !text_equal(report.findings[0].path, "shm.tar");
+}
+
+static void test_unreadable(void **state)
+{
+    static const char *const files[] = {"criu/core-1.img", "criu/pages-1.img", "criu/deep/file",
+                                        "criu/nothing",    "root-process",     "manifest.json",
+                                        "manifest.sum"};
+    static const char *const directories[] = {".", "criu", "criu/deep", "empty"};
+    struct scene *scene = *state;
+
+    for (size_t i = 0; i < sizeof files / sizeof files[0]; i++)
+        assert_int_equal(fchmodat(scene->directory, files[i], 0644, 0), 0);
+    for (size_t i = 0; i < sizeof directories / sizeof directories[0]; i++)
+        assert_int_equal(fchmodat(scene->directory, directories[i], 0755, 0), 0);
+    assert_int_equal(fchmodat(scene->directory, "shm.tar", 0, 0), 0);
+    assert_int_equal(fixture_child(verify_as_nobody, scene->root, ""), 0);
+}
+
 static void test_beside_other_work(void **state)
 {
     struct scene *scene = *state;
@@ -432,6 +465,7 @@ int main(void)
         TEST(test_replaced),
         TEST(test_directory_replaced_by_link),
         TEST(test_many_findings),
+        TEST(test_unreadable),
         TEST(test_beside_other_work),
         TEST(test_big_file),
     };

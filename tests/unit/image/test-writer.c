@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -445,6 +446,76 @@ static void test_lock_is_proof_of_life(void **state)
     assert_false(fixture_exists("%s", path));
 }
 
+/* Where there are no locks, the name decides. */
+static void test_name_is_proof_of_life(void **state)
+{
+    const char *root = *state;
+    CLEANUP(free_snapshot_writer) struct snapshot_writer *writer = begin(root, "one");
+
+    assert_int_equal(flock(snapshot_writer_directory(writer), LOCK_UN), 0);
+    fixture_snapshot(root, "one", NULL);
+    assert_true(fixture_exists("%s", snapshot_writer_path(writer)));
+}
+
+/* Starts a writer as the first process of a pid namespace, tells that it has, and waits. */
+static int write_elsewhere(const char *root, int tell, int wait)
+{
+    struct snapshot_writer *writer = NULL;
+    char byte = 0;
+    int r = snapshot_writer_begin(root, "one", &writer, NULL);
+
+    if (r < 0 || write(tell, &byte, 1) != 1 || read(wait, &byte, 1) < 0)
+        return 1;
+    fixture_populate(snapshot_writer_directory(writer));
+    r = publish(writer, NULL);
+    snapshot_writer_free(writer);
+    return r < 0;
+}
+
+static pid_t start_elsewhere(const char *root, int tell, int wait)
+{
+    pid_t pid = fork();
+
+    if (pid == 0) {
+        if (unshare(CLONE_NEWPID) < 0)
+            _exit(77);
+        pid = fork();
+        if (pid == 0)
+            _exit(write_elsewhere(root, tell, wait));
+        if (pid < 0 || waitpid(pid, &wait, 0) != pid)
+            _exit(1);
+        _exit(WIFEXITED(wait) ? WEXITSTATUS(wait) : 1);
+    }
+    return pid;
+}
+
+/* Another container on the same machine: its pids mean nothing here, its lock does. */
+static void test_other_pid_namespace(void **state)
+{
+    const char *root = *state;
+    int told[2], release[2], status = 0;
+    char byte;
+    pid_t pid;
+
+    assert_int_equal(pipe2(told, O_CLOEXEC), 0);
+    assert_int_equal(pipe2(release, O_CLOEXEC), 0);
+    pid = start_elsewhere(root, told[1], release[0]);
+    (void)close(told[1]);
+    (void)close(release[0]);
+    if (read(told[0], &byte, 1) == 1) {
+        fixture_snapshot(root, "one", NULL);
+        assert_int_equal(fixture_count("%s/one/versions", root), 2);
+    }
+    (void)close(release[1]);
+    (void)close(told[0]);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    if (WEXITSTATUS(status) == 77)
+        skip(); /* needs the right to make a pid namespace */
+    assert_int_equal(status, 0);
+    check_sound(root, "one@1");
+    check_sound(root, "one@2");
+}
+
 static void test_path_after_publish(void **state)
 {
     CLEANUP(free_snapshot_writer) struct snapshot_writer *writer = begin(*state, "one");
@@ -482,6 +553,8 @@ int main(void)
         TEST(test_every_step_killed),
         TEST(test_living_writers_are_left_alone),
         TEST(test_lock_is_proof_of_life),
+        TEST(test_name_is_proof_of_life),
+        TEST(test_other_pid_namespace),
         TEST(test_path_after_publish),
     };
 
