@@ -138,11 +138,6 @@ static void check_process(struct inspection *inspection, const struct process *p
                         "its main thread has ended and %u others run on", process->threads - 1);
         return;
     }
-    if (process->kernel_thread) {
-        finding_add(inspection, "kernel-thread", PREFLIGHT_REFUSE, process, NULL,
-                    "it is a thread of the kernel");
-        return;
-    }
     check_tracer(inspection, process);
     if (process->state == 'D')
         check_uninterruptible(inspection, process);
@@ -214,10 +209,10 @@ static void check_thread(struct inspection *inspection, const struct inspected *
     pid_t tracer = thread_tracer(inspected, thread);
 
     if (name)
-        finding_add(inspection, "thread-private", PREFLIGHT_WARN, process, NULL,
+        finding_add(inspection, "thread-private", PREFLIGHT_REFUSE, process, NULL,
                     "its thread %d is in another %s namespace", (int)thread, name);
     if (syscall(SYS_kcmp, process->pid, thread, KCMP_FILES, 0, 0) > 0)
-        finding_add(inspection, "thread-private", PREFLIGHT_WARN, process, NULL,
+        finding_add(inspection, "thread-private", PREFLIGHT_REFUSE, process, NULL,
                     "its thread %d has open files of its own", (int)thread);
     if (tracer) {
         CLEANUP(free_ptr) char *text = process_text(tracer);

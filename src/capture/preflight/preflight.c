@@ -11,6 +11,12 @@ static void (*const checks[])(struct inspection *inspection) = {
     check_silent,  check_outside,   check_gpus,    check_space,
 };
 
+static void run_checks(struct inspection *inspection)
+{
+    for (size_t i = 0; i < sizeof checks / sizeof checks[0]; i++)
+        checks[i](inspection);
+}
+
 int preflight_run(const struct preflight_request *request, struct preflight_report *ret,
                   struct error *error)
 {
@@ -18,8 +24,11 @@ int preflight_run(const struct preflight_request *request, struct preflight_repo
     int r = inspection_read(request, &inspection, error);
 
     if (r == 0) {
-        for (size_t i = 0; i < sizeof checks / sizeof checks[0]; i++)
-            checks[i](&inspection);
+        if (inspection.tree.processes[0].kernel_thread)
+            finding_add(&inspection, "kernel-thread", PREFLIGHT_REFUSE,
+                        &inspection.tree.processes[0], NULL, "it is a thread of the kernel");
+        else
+            run_checks(&inspection);
         *ret = inspection.report;
         inspection.report = PREFLIGHT_REPORT_INIT;
     }
