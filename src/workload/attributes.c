@@ -136,6 +136,11 @@ static unsigned read_personality(pid_t pid)
     return (unsigned)strtoul(text, NULL, 16);
 }
 
+bool attributes_has_personality(pid_t pid)
+{
+    return read_personality(pid) != 0;
+}
+
 unsigned attributes_personality(const pid_t *pids, size_t count)
 {
     /* Flags that change how memory is mapped would change what CRIU itself maps. */

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <sys/types.h>
 
 #include "basic/error.h"
@@ -18,6 +19,9 @@ void attributes_read(pid_t pid, json_t *list);
 /* The personality(2) flags that every one of these processes has and that a process can safely
  * inherit; 0 when they differ. */
 unsigned attributes_personality(const pid_t *pids, size_t count);
+
+/* Whether a process has any personality(2) flag set. */
+bool attributes_has_personality(pid_t pid);
 
 /* Applies them to threads of the processes that exist now. `inside`: a process in whose pid
  * namespace the ids are meant; 0: ours. What this machine can't give (processors it does not have)

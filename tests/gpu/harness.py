@@ -233,9 +233,13 @@ def gpu_of(pid):
     return {line.split(",")[1].strip() for line in lines if line.split(",")[0].strip() == str(pid)}
 
 
-def gpu_free_mib(uuid):
-    return int(nvidia_smi("-i", uuid, "--query-gpu=memory.free",
-                          "--format=csv,noheader,nounits").split()[0])
+def gpu_minor(uuid):
+    """N of /dev/nvidiaN."""
+    for place in pathlib.Path("/proc/driver/nvidia/gpus").glob("*/information"):
+        facts = dict(line.split(":", 1) for line in place.read_text().splitlines() if ":" in line)
+        if facts.get("GPU UUID", "").strip().lower() == uuid.lower():
+            return int(facts["Device Minor"])
+    raise Failure(f"no device for {uuid}")
 
 
 # --- the table -----------------------------------------------------------------
@@ -383,10 +387,11 @@ class Snapshotctl:
 
     def __init__(self, case, program, root):
         self.case, self.program, self.root = case, program, root
+        self.prefix = []  # a command that runs the program
         root.mkdir(parents=True, exist_ok=True)
 
     def argv(self, *words):
-        return [self.program, "--root", self.root, "--json", "--progress", "none", *words]
+        return [*self.prefix, self.program, "--root", self.root, "--json", "--progress", "none", *words]
 
     def call(self, *words, seconds=60, env=None):
         """The object it printed, and its wall time under 'wall'."""

@@ -660,14 +660,6 @@ def pipe_packets():
     return os.pipe2(os.O_DIRECT)
 
 
-@case("timer-elapsed", level="refuse", dump="works")
-def timer_elapsed():
-    fd = syscall(283, 1, 0)
-    setting = struct.pack("QQQQ", 0, 10000000, 0, 10000000)
-    syscall(286, fd, 0, ctypes.c_char_p(setting), None)
-    select.select([fd], [], [])
-
-
 @case("eventfd-semaphore", level="refuse", dump="works")
 def eventfd_semaphore():
     fd = syscall(290, 3, 1)
@@ -677,7 +669,7 @@ def eventfd_semaphore():
 
 @case("personality", level="refuse", dump="works")
 def personality():
-    libc.personality(0x40000)
+    libc.personality(0x0400000)
 
 
 @case("shared-directory", dump="fails")

@@ -12,13 +12,11 @@
 #include <unistd.h>
 
 #include "basic/cleanup.h"
-#include "basic/clock.h"
 #include "basic/file.h"
 #include "basic/text.h"
 #include "capture/preflight/inspection.h"
 #include "proc/parse.h"
-
-#define LOOKS_AT_A_TIMER 5
+#include "workload/attributes.h"
 
 /* ---- sharing between processes, found by the order that kcmp(2) gives to kernel objects ---- */
 
@@ -72,54 +70,6 @@ static void check_sharing(struct inspection *inspection, int type, const char *c
 }
 
 /* ---- what fdinfo tells ---- */
-
-struct timer_state {
-    uint64_t ticks;
-    bool value, interval; /* not zero */
-};
-
-static bool is_set(const char *value)
-{
-    return strpbrk(value, "123456789") != NULL;
-}
-
-static bool read_timer(const struct inspected *inspected, int fd, struct timer_state *ret)
-{
-    CLEANUP(free_ptr) char *info = NULL;
-    char path[32], *cursor, *line;
-
-    (void)snprintf(path, sizeof path, "fdinfo/%d", fd);
-    if (file_read(inspected->directory, path, 1 << 20, &info, NULL) < 0)
-        return false;
-    *ret = (struct timer_state){0};
-    cursor = info;
-    while ((line = parse_line(&cursor))) {
-        const char *value;
-
-        if ((value = parse_value(line, "ticks")))
-            ret->ticks = parse_leading_number(value);
-        else if ((value = parse_value(line, "it_value")))
-            ret->value = is_set(value);
-        else if ((value = parse_value(line, "it_interval")))
-            ret->interval = is_set(value);
-    }
-    return true;
-}
-
-/* The kernel shows no time left between the end of a period and the next read. */
-static void check_timer(struct inspection *inspection, const struct inspected *inspected, int fd)
-{
-    struct timer_state state;
-
-    for (int i = 0; i < LOOKS_AT_A_TIMER; i++) {
-        if (i)
-            clock_sleep_msec(5);
-        if (!read_timer(inspected, fd, &state) || state.value || !state.interval || !state.ticks)
-            return;
-    }
-    finding_add(inspection, "timer-elapsed", PREFLIGHT_REFUSE, inspected->process, NULL,
-                "descriptor %d is a periodic timer that has elapsed and was not read", fd);
-}
 
 static void check_eventfd(struct inspection *inspection, const struct inspected *inspected, int fd)
 {
@@ -206,9 +156,6 @@ static void check_descriptor(struct inspection *inspection, const struct inspect
             finding_add(inspection, "pipe-packets", PREFLIGHT_REFUSE, inspected->process, NULL,
                         "descriptor %d is a pipe in packet mode", descriptor->fd);
         break;
-    case DESCRIPTOR_TIMERFD:
-        check_timer(inspection, inspected, descriptor->fd);
-        break;
     case DESCRIPTOR_EVENTFD:
         check_eventfd(inspection, inspected, descriptor->fd);
         break;
@@ -220,17 +167,22 @@ static void check_descriptor(struct inspection *inspection, const struct inspect
     }
 }
 
-static void check_personality(struct inspection *inspection, const struct inspected *inspected)
+/* Every process inherits the domain of the CRIU that restores it, so all must have the same; the
+ * root process that `run` adds (outside of the question) has none of its own. */
+static void check_personality(struct inspection *inspection)
 {
-    CLEANUP(free_ptr) char *text = NULL;
-    uint64_t flags;
+    size_t first = inspection->request->entered && inspection->count > 1 ? 1 : 0;
+    CLEANUP(free_ptr) pid_t *pids = allocate((inspection->count + 1) * sizeof *pids);
+    bool any = false;
 
-    if (file_read(inspected->directory, "personality", 64, &text, NULL) < 0)
-        return;
-    text[strcspn(text, "\n")] = 0;
-    if (parse_number(text, 16, &flags) == 0 && flags != 0)
-        finding_add(inspection, "personality", PREFLIGHT_REFUSE, inspected->process, NULL,
-                    "it runs in the execution domain %08llx", (unsigned long long)flags);
+    for (size_t i = first; i < inspection->count; i++) {
+        pids[i - first] = inspection->processes[i].process->pid;
+        any |= attributes_has_personality(pids[i - first]);
+    }
+    if (any && attributes_personality(pids, inspection->count - first) == 0)
+        finding_add(inspection, "personality", PREFLIGHT_REFUSE, NULL, NULL,
+                    "processes run in execution domains that differ, or that change how memory "
+                    "is mapped");
 }
 
 void check_silent(struct inspection *inspection)
@@ -238,10 +190,10 @@ void check_silent(struct inspection *inspection)
     for (size_t i = 0; i < inspection->count; i++) {
         const struct inspected *inspected = &inspection->processes[i];
 
-        check_personality(inspection, inspected);
         for (size_t j = 0; j < inspected->descriptors.count; j++)
             check_descriptor(inspection, inspected, &inspected->descriptors.descriptors[j]);
     }
+    check_personality(inspection);
     check_sharing(inspection, KCMP_VM, "shared-memory-space", "its whole memory");
     check_sharing(inspection, KCMP_FS, "shared-directory",
                   "its current directory, root directory and file mode mask");

@@ -472,11 +472,14 @@ static int write_elsewhere(const char *root, int tell, int wait)
     return r < 0;
 }
 
-static pid_t start_elsewhere(const char *root, int tell, int wait)
+static pid_t start_elsewhere(const char *root, const int told[2], const int release[2])
 {
+    int tell = told[1], wait = release[0];
     pid_t pid = fork();
 
     if (pid == 0) {
+        (void)close(told[0]);
+        (void)close(release[1]);
         if (unshare(CLONE_NEWPID) < 0)
             _exit(77);
         pid = fork();
@@ -499,7 +502,7 @@ static void test_other_pid_namespace(void **state)
 
     assert_int_equal(pipe2(told, O_CLOEXEC), 0);
     assert_int_equal(pipe2(release, O_CLOEXEC), 0);
-    pid = start_elsewhere(root, told[1], release[0]);
+    pid = start_elsewhere(root, told, release);
     (void)close(told[1]);
     (void)close(release[0]);
     if (read(told[0], &byte, 1) == 1) {
