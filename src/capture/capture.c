@@ -320,8 +320,6 @@ static void forget(struct capture *capture)
     free(capture->cuda_processes);
     free(capture->cuda_pids);
     remap_withdraw(capture->remaps);
-    if (!capture->published)
-        remap_forget(capture->remaps);
     json_decref(capture->remaps);
     json_decref(capture->attributes);
     json_decref(capture->cuda_facts);

@@ -51,9 +51,16 @@ static int keep_deleted_files(struct capture *capture, struct error *error)
         capture->inside ? text_format("/proc/%d/root", (int)capture->inside) : text_copy("");
     bool private_shm = capture->inside && capture->workload.private_shm;
 
-    return remap_keep(capture->images, prefix, private_shm ? "/dev/shm/" : NULL,
-                      snapshot_writer_id(capture->writer), snapshot_writer_version(capture->writer),
-                      &capture->remaps, error);
+    struct remap_request request = {
+        .images = capture->images,
+        .snapshot = snapshot_writer_directory(capture->writer),
+        .prefix = prefix,
+        .skip = private_shm ? "/dev/shm/" : NULL,
+        .id = snapshot_writer_id(capture->writer),
+        .version = snapshot_writer_version(capture->writer),
+    };
+
+    return remap_keep(&request, &capture->remaps, error);
 }
 
 static void read_attributes(struct capture *capture)
@@ -99,7 +106,6 @@ int capture_publish(struct capture *capture, struct error *error)
         return error_set(error, "snapshot-manifest", ENOMEM, "Can't describe the snapshot");
     r = snapshot_writer_publish(capture->writer, manifest, error);
     json_decref(manifest);
-    capture->published = r == 0;
     if (r == 0)
         r = fault_point("capture-published", error);
     return r;

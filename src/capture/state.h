@@ -46,7 +46,6 @@ struct capture {
     int images, work;
     uint64_t frozen_at;
     double frozen_seconds;
-    bool published;
     bool let_go; /* the source is to end; nobody brings it back */
 };
 

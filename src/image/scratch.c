@@ -12,6 +12,7 @@
 #include "basic/file.h"
 #include "basic/text.h"
 #include "copy/digest.h"
+#include "image/kept-names.h"
 #include "image/layout.h"
 #include "image/names.h"
 
@@ -156,6 +157,6 @@ void scratch_clean(int versions)
 
         if (scratch_name_parse(names.names[i], &name) == 0 &&
             scratch_claim(versions, names.names[i], &name, &lock) == SCRATCH_DEAD)
-            (void)directory_remove_all(versions, names.names[i]);
+            (void)kept_names_remove_with(versions, names.names[i]);
     }
 }

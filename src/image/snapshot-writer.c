@@ -13,6 +13,7 @@
 #include "basic/fault.h"
 #include "basic/file.h"
 #include "basic/text.h"
+#include "image/kept-names.h"
 #include "image/layout.h"
 #include "image/manifest.h"
 #include "image/names.h"
@@ -364,7 +365,7 @@ static void take_back(struct snapshot_writer *writer)
     if (writer->published)
         return;
     if (writer->name)
-        (void)directory_remove_all(writer->versions, writer->name);
+        (void)kept_names_remove_with(writer->versions, writer->name);
     /* Goes only where nothing else is in it. */
     if (writer->parent >= 0 && unlinkat(writer->parent, "versions", AT_REMOVEDIR) == 0)
         (void)unlinkat(writer->root, writer->id, AT_REMOVEDIR);

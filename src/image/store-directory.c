@@ -13,6 +13,7 @@
 #include "basic/fault.h"
 #include "basic/file.h"
 #include "basic/text.h"
+#include "image/kept-names.h"
 #include "image/names.h"
 #include "image/scratch.h"
 #include "image/snapshot.h"
@@ -219,7 +220,7 @@ static int delete_version(const char *root, const char *id, int versions, const 
     r = fault_point("image-delete", error);
     if (r < 0)
         return r;
-    r = directory_remove_all(versions, trash);
+    r = kept_names_remove_with(versions, trash);
     if (r < 0)
         return error_set(error, "snapshot-write", r, "Can't remove all of '%s@%s'", id, version);
     return 0;

@@ -10,6 +10,7 @@
 #include "basic/cleanup.h"
 #include "basic/file.h"
 #include "basic/text.h"
+#include "image/kept-names.h"
 #include "image/layout.h"
 #include "image/names.h"
 #include "image/scratch.h"
@@ -90,7 +91,7 @@ static int collect_scratch(const char *id, int versions, const char *text, bool 
     if (owner == SCRATCH_UNKNOWN) {
         item.problem = text_copy("its owner may run on another machine");
     } else if (!dry_run) {
-        int r = directory_remove_all(versions, text);
+        int r = kept_names_remove_with(versions, text);
 
         if (r < 0)
             item.problem = text_format("can't be removed: %s", strerror(-r));

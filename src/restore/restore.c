@@ -252,9 +252,25 @@ static const json_t *remaps_of(const struct restore *restore)
     return json_object_get(snapshot_manifest(restore->snapshot), "remaps");
 }
 
-static int bring_back(struct restore *restore, struct error *error)
+static int restore_processes(struct restore *restore, struct error *error)
 {
     pid_t root = -1;
+    int r = start_keeper(restore, error);
+
+    if (r < 0)
+        return r;
+    phases_next(&restore->phases, "restore");
+    r = run_criu(restore, &root, error);
+    r = conclude_cuda(restore, r, error);
+    if (r == 0)
+        r = fault_point("restore-resumed", error);
+    if (r == 0)
+        r = hand_over(restore, root, error);
+    return r;
+}
+
+static int bring_back(struct restore *restore, struct error *error)
+{
     int r;
 
     phases_next(&restore->phases, "prepare");
@@ -263,20 +279,11 @@ static int bring_back(struct restore *restore, struct error *error)
         r = open_files(restore, error);
     if (r == 0)
         r = prepare_cuda(restore, error);
-    if (r == 0)
-        r = remap_provide(remaps_of(restore), error);
-    if (r == 0)
-        r = start_keeper(restore, error);
     if (r < 0)
         return r;
-
-    phases_next(&restore->phases, "restore");
-    r = run_criu(restore, &root, error);
-    r = conclude_cuda(restore, r, error);
+    r = remap_provide(remaps_of(restore), error);
     if (r == 0)
-        r = fault_point("restore-resumed", error);
-    if (r == 0)
-        r = hand_over(restore, root, error);
+        r = restore_processes(restore, error);
     remap_withdraw(remaps_of(restore));
     phases_end(&restore->phases);
     return r;

@@ -121,9 +121,10 @@ int keeper_prepare_namespaces(const struct keeper_plan *plan, struct error *erro
     r = mount_step("none", "/", NULL, MS_REC | MS_SLAVE, NULL, error);
     if (r == 0)
         r = mount_step("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL, error);
-    if (r == 0 && plan->private_shm)
-        r = mount_private_shm(error);
     if (r == 0)
         r = make_place(plan, error);
+    /* Last: the log may lie below the /dev/shm that it hides. */
+    if (r == 0 && plan->private_shm)
+        r = mount_private_shm(error);
     return r;
 }

@@ -12,9 +12,9 @@
 #include "basic/cleanup.h"
 #include "basic/text.h"
 #include "criu/images.h"
+#include "image/kept-names.h"
 
 #define CRIU_NAME "link_remap."
-#define OUR_NAME ".stasis-remap-"
 
 static const char *last_part(const char *path)
 {
@@ -23,7 +23,15 @@ static const char *last_part(const char *path)
     return slash ? slash + 1 : path;
 }
 
-/* Another name of the same file in the same directory; NULL when there is none. */
+static const char *text_of(const json_t *entry, const char *key)
+{
+    const char *text = json_string_value(json_object_get(entry, key));
+
+    return text ? text : "";
+}
+
+/* Another name of the same file in the same directory, which lasts (not one that another snapshot
+ * keeps); NULL when there is none. */
 static char *find_sibling(const char *prefix, const char *path)
 {
     int length = (int)(last_part(path) - path);
@@ -37,6 +45,7 @@ static char *find_sibling(const char *prefix, const char *path)
         return NULL;
     while ((entry = readdir(directory))) {
         if (entry->d_ino == wanted.st_ino && !text_starts_with(entry->d_name, CRIU_NAME) &&
+            !text_starts_with(entry->d_name, KEPT_NAME_PREFIX) &&
             fstatat(dirfd(directory), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
             st.st_dev == wanted.st_dev && st.st_ino == wanted.st_ino)
             return text_format("%.*s%s", length, path, entry->d_name);
@@ -44,57 +53,94 @@ static char *find_sibling(const char *prefix, const char *path)
     return NULL;
 }
 
-static int keep_one(const char *prefix, const char *path, char *kept, json_t *list,
-                    struct error *error)
+/* A name of ours in the directory of `path` that nobody has yet. */
+static char *free_name(const struct remap_request *request, const char *path)
 {
-    CLEANUP(free_ptr) char *from = text_format("%s%s", prefix, path);
-    CLEANUP(free_ptr) char *to = text_format("%s%s", prefix, kept);
+    const char *part = last_part(path);
 
-    (void)unlink(to);
-    if (linkat(AT_FDCWD, from, AT_FDCWD, to, 0) < 0)
-        return error_set(error, "remap", errno, "Can't keep the deleted file %s", path);
-    (void)json_array_append_new(list, json_pack("{ss ss}", "path", path, "kept", kept));
-    return 0;
+    for (unsigned attempt = 0;; attempt++) {
+        CLEANUP(free_ptr)
+        char *name = text_format("%.*s" KEPT_NAME_PREFIX "%s-%s-%s.%u", (int)(part - path), path,
+                                 request->id, request->version, part + strlen(CRIU_NAME), attempt);
+        CLEANUP(free_ptr) char *whole = text_format("%s%s", request->prefix, name);
+
+        if (faccessat(AT_FDCWD, whole, F_OK, AT_SYMLINK_NOFOLLOW) < 0)
+            return STEAL_PTR(name);
+    }
 }
 
-int remap_keep(int images, const char *prefix, const char *skip, const char *id,
-               const char *version, json_t **ret_list, struct error *error)
+static json_t *choose_names(const struct remap_request *request, char **names)
 {
-    char **names = NULL;
     json_t *list = json_array();
-    int r = criu_image_file_names(images, &names, error);
 
-    for (char **name = names; r == 0 && *name; name++) {
-        const char *part = last_part(*name);
+    for (char **name = names; *name; name++) {
         CLEANUP(free_ptr) char *kept = NULL;
 
-        if ((*name)[0] != '/' || !text_starts_with(part, CRIU_NAME) ||
-            (skip && text_starts_with(*name, skip)))
+        if ((*name)[0] != '/' || !text_starts_with(last_part(*name), CRIU_NAME) ||
+            (request->skip && text_starts_with(*name, request->skip)))
             continue;
-        kept = find_sibling(prefix, *name);
-        if (kept) {
-            (void)json_array_append_new(list, json_pack("{ss ss}", "path", *name, "kept", kept));
-            continue;
-        }
-        kept = text_format("%.*s" OUR_NAME "%s-%s-%s", (int)(part - *name), *name, id, version,
-                           part + strlen(CRIU_NAME));
-        r = keep_one(prefix, *name, kept, list, error);
+        kept = find_sibling(request->prefix, *name);
+        if (!kept)
+            kept = free_name(request, *name);
+        (void)json_array_append_new(list, json_pack("{ss ss}", "path", *name, "kept", kept));
     }
-    criu_names_free(names);
-    if (r < 0) {
-        remap_forget(list);
-        json_decref(list);
-        return r;
-    }
-    *ret_list = list;
-    return 0;
+    return list;
 }
 
-static const char *text_of(const json_t *entry, const char *key)
+static bool is_ours(const json_t *entry)
 {
-    const char *text = json_string_value(json_object_get(entry, key));
+    return text_starts_with(last_part(text_of(entry, "kept")), KEPT_NAME_PREFIX);
+}
 
-    return text ? text : "";
+/* Listed in the snapshot first, so that they are found whatever happens to this process. */
+static int make_names(const struct remap_request *request, const json_t *list, struct error *error)
+{
+    json_t *ours = json_array();
+    int r = 0;
+
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        if (is_ours(json_array_get(list, i)))
+            (void)json_array_append(ours, json_object_get(json_array_get(list, i), "kept"));
+    }
+    if (json_array_size(ours) > 0)
+        r = kept_names_write(request->snapshot, ours, error);
+    json_decref(ours);
+    for (size_t i = 0; r == 0 && i < json_array_size(list); i++) {
+        const json_t *entry = json_array_get(list, i);
+        CLEANUP(free_ptr) char *from = text_format("%s%s", request->prefix, text_of(entry, "path"));
+        CLEANUP(free_ptr) char *to = text_format("%s%s", request->prefix, text_of(entry, "kept"));
+
+        if (is_ours(entry) && linkat(AT_FDCWD, from, AT_FDCWD, to, 0) < 0)
+            r = error_set(error, "remap", errno, "Can't keep the deleted file %s",
+                          text_of(entry, "path"));
+    }
+    return r;
+}
+
+int remap_keep(const struct remap_request *request, json_t **ret_list, struct error *error)
+{
+    char **names = NULL;
+    json_t *list;
+    int r = criu_image_file_names(request->images, &names, error);
+
+    if (r < 0)
+        return r;
+    list = choose_names(request, names);
+    criu_names_free(names);
+    r = make_names(request, list, error);
+    if (r < 0)
+        json_decref(list);
+    else
+        *ret_list = list;
+    return r;
+}
+
+static bool is_same_file(const char *a, const char *b)
+{
+    struct stat first, second;
+    bool known = lstat(a, &first) == 0 && lstat(b, &second) == 0;
+
+    return known && first.st_dev == second.st_dev && first.st_ino == second.st_ino;
 }
 
 int remap_provide(const json_t *list, struct error *error)
@@ -106,7 +152,8 @@ int remap_provide(const json_t *list, struct error *error)
         if (!text_starts_with(last_part(path), CRIU_NAME) || kept[0] != '/')
             return error_set(error, "snapshot-manifest", EBADMSG,
                              "A remapped file has an impossible name");
-        if (linkat(AT_FDCWD, kept, AT_FDCWD, path, 0) < 0 && errno != EEXIST)
+        if (linkat(AT_FDCWD, kept, AT_FDCWD, path, 0) < 0 &&
+            !(errno == EEXIST && is_same_file(kept, path)))
             return error_set(error, "remap", errno, "Can't bring back %s", path);
     }
     return 0;
@@ -119,18 +166,7 @@ void remap_withdraw(const json_t *list)
         const char *path = text_of(entry, "path");
 
         if (text_starts_with(last_part(path), CRIU_NAME) &&
-            access(text_of(entry, "kept"), F_OK) == 0)
+            is_same_file(text_of(entry, "kept"), path))
             (void)unlink(path);
-    }
-}
-
-void remap_forget(const json_t *list)
-{
-    remap_withdraw(list);
-    for (size_t i = 0; i < json_array_size(list); i++) {
-        const char *kept = text_of(json_array_get(list, i), "kept");
-
-        if (text_starts_with(last_part(kept), OUR_NAME))
-            (void)unlink(kept);
     }
 }

@@ -12,17 +12,19 @@
 
 #include "basic/error.h"
 
-/* Finds CRIU's names in the images and the names that last. `prefix`: the root directory of the
- * processes as we see it ("" or "/proc/PID/root"); names below `skip` (NULL: none) are left out.
- * `ret_list`: [{"path", "kept"}] for the manifest. */
-int remap_keep(int images, const char *prefix, const char *skip, const char *id,
-               const char *version, json_t **ret_list, struct error *error);
+struct remap_request {
+    int images, snapshot; /* directories: of CRIU's images, of the whole snapshot */
+    const char *prefix;   /* root directory of the processes as we see it: "" or "/proc/PID/root" */
+    const char *skip;     /* names below it are left out; NULL: none */
+    const char *id, *version;
+};
+
+/* Finds CRIU's names in the images and the names that last. `ret_list`: [{"path", "kept"}] for the
+ * manifest. Names of ours go with the snapshot (image/kept-names.h), also after a failure. */
+int remap_keep(const struct remap_request *request, json_t **ret_list, struct error *error);
 
 /* Before CRIU restores: its names exist again. */
 int remap_provide(const json_t *list, struct error *error);
 
 /* After it has, or after a capture: none of its names is left that can be made again. */
 void remap_withdraw(const json_t *list);
-
-/* The snapshot is no more: our names go, too. Only names of our own form are removed. */
-void remap_forget(const json_t *list);

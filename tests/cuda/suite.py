@@ -799,7 +799,8 @@ def capture_refused_at_the_end(place):
     post_dump = PostDump(place)
     owner = capture(place, workload, "--action-script", post_dump.script)
     post_dump.wait()
-    check(owner.ok("states") == "checkpointed checkpointed", "saved")
+    if not REAL:  # a real driver's question waits for a thread that is stopped now
+        check(owner.ok("states") == "checkpointed checkpointed", "saved")
     post_dump.answer(1)
     check(owner.ok("wait") != "exit 0", "the dump fails")
     owner.ok("result")

@@ -102,7 +102,7 @@ static long terminal_number(dev_t device)
 {
     if (major(device) < 136 || major(device) > 143)
         return -1;
-    return (long)((major(device) - 136) * 256 + minor(device));
+    return ((long)major(device) - 136) * 256 + (long)minor(device);
 }
 
 /* A master tells the number of its terminal in fdinfo ("tty-index"). -1: it is none. */
