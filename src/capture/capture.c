@@ -291,6 +291,7 @@ static int tell(struct capture *capture, struct capture_result *ret_result)
         .bytes = snapshot_writer_bytes(capture->writer),
         .seconds = phases_seconds(&capture->phases),
         .frozen_seconds = capture->frozen_seconds,
+        .cuda_seconds = capture->cuda_seconds,
         .phases = json_incref(capture->phases.list),
     };
     return 0;

@@ -31,6 +31,7 @@ struct capture_result {
     char *id, *version, *path;
     uint64_t bytes;
     double seconds, frozen_seconds;
+    double cuda_seconds; /* inside the driver, while the tree was frozen */
     json_t *phases;
 };
 

@@ -137,7 +137,6 @@ int capture_cuda_conclude(struct capture *capture, int result, struct error *err
         return r;
     }
     error_done(&cause);
-    if (capture->cuda_facts)
-        (void)json_object_set_new(capture->cuda_facts, "seconds", json_real(seconds));
+    capture->cuda_seconds = seconds;
     return result;
 }

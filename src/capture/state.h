@@ -45,7 +45,7 @@ struct capture {
     char *work_path; /* CRIU's logs */
     int images, work;
     uint64_t frozen_at;
-    double frozen_seconds;
+    double frozen_seconds, cuda_seconds;
     bool let_go; /* the source is to end; nobody brings it back */
 };
 

@@ -21,11 +21,12 @@ static enum tcp_policy tcp_of(const struct invocation *invocation)
 static void announce(const struct invocation *invocation, const struct capture_result *result)
 {
     if (invocation->json) {
-        print_json_object(stdout, json_pack("{ss ss ss sI sf sf sO}", "id", result->id, "version",
-                                            result->version, "path", result->path, "bytes",
-                                            (json_int_t)result->bytes, "seconds", result->seconds,
-                                            "frozen_seconds", result->frozen_seconds, "phases",
-                                            result->phases));
+        print_json_object(stdout,
+                          json_pack("{ss ss ss sI sf sf sf sO}", "id", result->id, "version",
+                                    result->version, "path", result->path, "bytes",
+                                    (json_int_t)result->bytes, "seconds", result->seconds,
+                                    "frozen_seconds", result->frozen_seconds, "cuda_seconds",
+                                    result->cuda_seconds, "phases", result->phases));
         return;
     }
     CLEANUP(free_ptr) char *size = text_bytes(result->bytes);

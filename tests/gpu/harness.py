@@ -427,4 +427,6 @@ def _json_object(text):
 
 def phases_text(answer):
     phases = answer.get("phases") or []
-    return " ".join(f"{phase['name']} {phase['seconds']:.2f}" for phase in phases) or "none told"
+    text = " ".join(f"{phase['name']} {phase['seconds']:.2f}" for phase in phases) or "none told"
+    driver = answer.get("cuda_seconds")
+    return f"{text} (of save, in the driver: {driver:.2f})" if driver else text
