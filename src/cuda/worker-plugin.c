@@ -256,7 +256,7 @@ static void request_answer(struct worker_server *server, const struct plugin_req
     case PLUGIN_VERDICT:
         plugin->verdict_given = true;
         plugin->criu_failed = request->detail != 0;
-        reply.found = server->committed;
+        reply.found = server->committed && !worker_owner_gone(server);
         break;
     case PLUGIN_REPORT:
         if (!plugin->error.code)

@@ -112,6 +112,14 @@ static int task_states(struct worker_server *server, const struct task *task, st
     return 0;
 }
 
+/* Something new begins: what was committed before is none of its business. */
+static void uncommit(struct worker_server *server)
+{
+    if (server->committed)
+        worker_track_remove_all(server);
+    server->committed = false;
+}
+
 /* Locks in order (or in the reverse of it); unlocks those locked when one can't be. */
 static int lock_round(struct worker_server *server, const struct task *task, unsigned timeout_msec,
                       bool backwards, struct error *error)
@@ -146,7 +154,7 @@ static int task_lock(struct worker_server *server, const struct task *task, stru
     unsigned slice = task->timeout_msec / rounds;
     int result = 0;
 
-    server->committed = false;
+    uncommit(server);
     for (unsigned round = 0; round < rounds; round++) {
         struct error inner = ERROR_INIT;
 
@@ -227,7 +235,7 @@ static int task_plugin(struct worker_server *server, const struct task *task, st
             return result;
     }
     if (role == WORKER_PLUGIN_FOR_CAPTURE)
-        server->committed = false;
+        uncommit(server);
     return worker_plugin_start(server, role, task->processes, task->count, &map, &answer->fd,
                                error);
 }
@@ -239,7 +247,9 @@ static int task_commit(struct worker_server *server, struct error *error)
         return error_set(error, "cuda-too-late", ESTALE,
                          "The dump has ended: its processes run again");
     server->committed = true;
-    worker_track_remove_all(server);
+    /* With CRIU they are to end; that they do is looked at when CRIU has ended. */
+    if (server->plugin.role != WORKER_PLUGIN_FOR_CAPTURE)
+        worker_track_remove_all(server);
     return 0;
 }
 
@@ -252,7 +262,7 @@ static bool plugin_settled(const struct worker_server *server)
     if (plugin->role == WORKER_PLUGIN_FOR_RESTORE && plugin->introduced &&
         worker_plugin_all_moved(plugin))
         return true;
-    return plugin->over || (plugin->finished && (server->committed || server->track_count == 0));
+    return plugin->over || (plugin->finished && server->track_count == 0);
 }
 
 static void plugin_result_send(struct worker_server *server)
@@ -312,7 +322,7 @@ static int task_do(struct worker_server *server, const struct task *task, struct
     case WORKER_ROLL_BACK:
         for (size_t i = 0; i < task->count; i++)
             worker_track_add(server, &task->processes[i]);
-        return worker_roll_back(server, error);
+        return worker_conclude(server, error);
     default:
         return error_set(error, "cuda-worker-failed", EPROTO, "Unknown request");
     }
@@ -493,8 +503,7 @@ int worker_serve(int socket, void *context)
     error_done(&error);
     if (result == 0)
         serve(&server, space);
-    if (!server.committed)
-        (void)worker_roll_back(&server, NULL);
+    (void)worker_conclude(&server, NULL);
     worker_track_remove_all(&server);
     worker_plugin_done(&server.plugin);
     close_fd(&server.owner);

@@ -14,7 +14,7 @@ enum worker_plugin_role {
     WORKER_PLUGIN_FOR_RESTORE
 };
 
-/* A process that was locked or checkpointed here and has to be brought back, unless committed. */
+/* A process that was locked or checkpointed here and has to be brought back if it lives on. */
 struct worker_track {
     struct cuda_process process;
     int pidfd;
@@ -61,6 +61,10 @@ void worker_track_remove(struct worker_server *server, pid_t pid);
 void worker_track_remove_all(struct worker_server *server);
 /* Brings every tracked process back to running; those that could not be stay tracked. */
 int worker_roll_back(struct worker_server *server, struct error *error);
+
+/* worker-commit.c: CRIU has ended, or there was none. The same, but what was committed gets the
+ * time to end first. */
+int worker_conclude(struct worker_server *server, struct error *error);
 
 /* worker-plugin.c */
 /* Makes the socket pair; `ret_far` is CRIU's end. */
