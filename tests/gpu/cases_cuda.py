@@ -350,17 +350,26 @@ def moved_by_restore(case, env, uuids):
     case.processes.end(back["pid"])
 
 
+def hiding(uuid):
+    """A command that runs another one where the GPU does not exist."""
+    script = f"mount --bind /dev/null /dev/nvidia{gpu_minor(uuid)} && exec \"$@\""
+    return ["unshare", "--mount", "sh", "-c", script, "sh"]
+
+
 def case_other_gpu_auto(case, env):
-    """No map is given, and the GPU of before is not on this machine (its device is hidden in a mount
-    namespace of the restore): restore must find the other one."""
-    if two_gpus(case) is None:
+    """Captured where there is only one GPU, restored where there is only another one: no map is
+    given, and there is only one way."""
+    gpus = two_gpus(case)
+    if gpus is None:
         return
     port, tool = PATTERN_PORT + 42, Snapshotctl(case, env.snapshotctl, env.work / "auto")
+    tool.prefix = hiding(gpus[1])
     _, before = start_pattern(case, env, tool, "auto", port, 8192)
     old = uuid_in(before)
+    case.equal("starts on the only one", old, gpus[0])
+    tool.prefix = []
     taken = tool.call("checkpoint", "auto", seconds=120)
-    hide = f"mount --bind /dev/null /dev/nvidia{gpu_minor(old)} && exec \"$@\""
-    tool.prefix = ["unshare", "--mount", "sh", "-c", hide, "sh"]
+    tool.prefix = hiding(old)
     back = tool.call("restore", taken["id"], "--detach", seconds=120)
     tool.prefix = []
     case.check("restored elsewhere", gpu_of(back["pid"]) and old not in gpu_of(back["pid"]),
