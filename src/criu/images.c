@@ -48,21 +48,118 @@ static size_t collect_names(const uint8_t *cursor, size_t left, char **names)
     return count;
 }
 
+static int read_files(int directory, char **ret_image, size_t *ret_length, struct error *error)
+{
+    int r = file_read(directory, "files.img", IMAGE_MAXIMUM, ret_image, ret_length);
+
+    if (r < 0 || *ret_length < MAGIC_BYTES)
+        return error_set(error, "criu-protocol", r < 0 ? r : EBADMSG, "Can't read files.img");
+    return 0;
+}
+
 int criu_image_file_names(int directory, char ***ret_names, struct error *error)
 {
     CLEANUP(free_ptr) char *image = NULL;
     size_t length = 0;
     char **names;
-    int r = file_read(directory, "files.img", IMAGE_MAXIMUM, &image, &length);
+    int r = read_files(directory, &image, &length, error);
 
-    if (r < 0 || length < MAGIC_BYTES)
-        return error_set(error, "criu-protocol", r < 0 ? r : EBADMSG, "Can't read files.img");
+    if (r < 0)
+        return r;
     /* No entry takes less than this. */
     names = calloc(length / sizeof(uint32_t) + 1, sizeof *names);
     if (!names)
         return error_set(error, "out-of-memory", ENOMEM, "Can't read files.img");
     (void)collect_names((const uint8_t *)image + MAGIC_BYTES, length - MAGIC_BYTES, names);
     *ret_names = names;
+    return 0;
+}
+
+enum { REMAPPED_TO_GHOST = 1 };
+
+struct ghost {
+    uint32_t file_id, remap_id;
+};
+
+static int compare_ghosts(const void *a, const void *b)
+{
+    const struct ghost *left = a, *right = b;
+
+    return (left->file_id > right->file_id) - (left->file_id < right->file_id);
+}
+
+static size_t collect_ghosts(const uint8_t *cursor, size_t left, struct ghost *ghosts)
+{
+    const uint8_t *message;
+    size_t length = 0, count = 0;
+
+    while ((message = next_message(&cursor, &left, &length))) {
+        Criu__RemappedFile *entry = criu__remapped_file__unpack(NULL, length, message);
+
+        if (!entry)
+            break;
+        if (entry->type == REMAPPED_TO_GHOST)
+            ghosts[count++] =
+                (struct ghost){.file_id = entry->file_id, .remap_id = entry->remap_id};
+        criu__remapped_file__free_unpacked(entry, NULL);
+    }
+    qsort(ghosts, count, sizeof *ghosts, compare_ghosts);
+    return count;
+}
+
+/* Without any deleted file there is no such image. */
+static int read_ghosts(int directory, struct ghost **ret_ghosts, size_t *ret_count,
+                       struct error *error)
+{
+    CLEANUP(free_ptr) char *image = NULL;
+    size_t length = 0;
+    int r = file_read(directory, "remap-fpath.img", IMAGE_MAXIMUM, &image, &length);
+
+    if (r == -ENOENT)
+        return 0;
+    if (r < 0 || length < MAGIC_BYTES)
+        return error_set(error, "criu-protocol", r < 0 ? r : EBADMSG, "Can't read remap-fpath.img");
+    *ret_ghosts = calloc(length / sizeof(uint32_t) + 1, sizeof **ret_ghosts);
+    if (!*ret_ghosts)
+        return error_set(error, "out-of-memory", ENOMEM, "Can't read remap-fpath.img");
+    *ret_count =
+        collect_ghosts((const uint8_t *)image + MAGIC_BYTES, length - MAGIC_BYTES, *ret_ghosts);
+    return 0;
+}
+
+static char **name_ghosts(const uint8_t *cursor, size_t left, const struct ghost *ghosts,
+                          size_t count)
+{
+    char **names = allocate((count + 1) * sizeof *names);
+    const uint8_t *message;
+    size_t length = 0, named = 0;
+
+    while (named < count && (message = next_message(&cursor, &left, &length))) {
+        Criu__FileEntry *entry = criu__file_entry__unpack(NULL, length, message);
+        struct ghost key = {.file_id = entry ? entry->id : 0};
+        const struct ghost *ghost = bsearch(&key, ghosts, count, sizeof key, compare_ghosts);
+
+        if (ghost && entry && entry->regular && entry->regular->name)
+            names[named++] = text_format("%s.cr.%x.ghost", entry->regular->name, ghost->remap_id);
+        if (entry)
+            criu__file_entry__free_unpacked(entry, NULL);
+    }
+    return names;
+}
+
+int criu_image_ghost_names(int directory, char ***ret_names, struct error *error)
+{
+    CLEANUP(free_ptr) struct ghost *ghosts = NULL;
+    CLEANUP(free_ptr) char *image = NULL;
+    size_t count = 0, length = 0;
+    int r = read_ghosts(directory, &ghosts, &count, error);
+
+    if (r == 0)
+        r = read_files(directory, &image, &length, error);
+    if (r < 0)
+        return r;
+    *ret_names =
+        name_ghosts((const uint8_t *)image + MAGIC_BYTES, length - MAGIC_BYTES, ghosts, count);
     return 0;
 }
 

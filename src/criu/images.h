@@ -12,6 +12,10 @@
 int criu_image_file_names(int directory, char ***ret_names, struct error *error);
 void criu_names_free(char **names);
 
+/* The names that CRIU gives deleted files while it restores them ("/tmp/log.cr.1.ghost"): it makes
+ * them beside the old name, opens and removes them. Given up in the same way. */
+int criu_image_ghost_names(int directory, char ***ret_names, struct error *error);
+
 /*
  * Mends what CRIU 4.2 saves wrongly, in place: a periodic timerfd with an unread tick is saved as
  * one that never ticks again (the kernel shows no remaining time for it until it is read); it gets

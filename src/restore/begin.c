@@ -63,6 +63,6 @@ int restore_begin(const struct keeper_stdio *stdio, void *context, struct keeper
     if (r == 0)
         r = criu_start_here(&launch, restore->carrier_sender, &criu, error);
     if (r == 0)
-        *ret_begun = (struct keeper_begun){.root = -1, .main = -1};
+        *ret_begun = (struct keeper_begun){.root = -1, .main = -1, .helper = criu};
     return r;
 }

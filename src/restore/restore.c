@@ -5,9 +5,11 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include "basic/cleanup.h"
+#include "basic/clock.h"
 #include "basic/fault.h"
 #include "basic/file.h"
 #include "basic/installation.h"
@@ -18,6 +20,8 @@
 #include "workload/attributes.h"
 #include "workload/remap.h"
 #include "workload/start.h"
+
+enum { TURN_STEP_MSEC = 5 };
 
 /* Everything small is checked before CRIU sees it; bulk contents while CRIU works with them. */
 static int open_and_verify(struct restore *restore, struct error *error)
@@ -269,6 +273,34 @@ static int restore_processes(struct restore *restore, struct error *error)
     return r;
 }
 
+/* While CRIU brings back a deleted file it has a name for a moment, the same each time: so restores
+ * of such a snapshot take turns. CRIU shares the description that is locked: a turn lasts until it
+ * has ended, whatever becomes of us. */
+static int take_turn(struct restore *restore, struct error *error)
+{
+    int r = 0;
+
+    if (faccessat(restore->images, "remap-fpath.img", F_OK, 0) < 0)
+        return 0;
+    while (r == 0 && flock(restore->images, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK) {
+        clock_sleep_msec(TURN_STEP_MSEC);
+        r = interrupt_check(error);
+    }
+    if (r == 0)
+        remap_clear_ghosts(restore->images);
+    return r;
+}
+
+static void end_turn(struct restore *restore, int result)
+{
+    if (result < 0)
+        keeper_done(&restore->keeper); /* and with it CRIU */
+    remap_withdraw(remaps_of(restore));
+    if (result < 0)
+        remap_clear_ghosts(restore->images);
+    (void)flock(restore->images, LOCK_UN);
+}
+
 static int bring_back(struct restore *restore, struct error *error)
 {
     int r;
@@ -279,12 +311,14 @@ static int bring_back(struct restore *restore, struct error *error)
         r = open_files(restore, error);
     if (r == 0)
         r = prepare_cuda(restore, error);
+    if (r == 0)
+        r = take_turn(restore, error);
     if (r < 0)
         return r;
     r = remap_provide(remaps_of(restore), error);
     if (r == 0)
         r = restore_processes(restore, error);
-    remap_withdraw(remaps_of(restore));
+    end_turn(restore, r);
     phases_end(&restore->phases);
     return r;
 }

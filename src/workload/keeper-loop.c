@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "basic/cleanup.h"
+#include "basic/clock.h"
 #include "basic/file.h"
 #include "basic/text.h"
 #include "workload/keeper-message.h"
@@ -22,7 +23,7 @@ struct ended {
     int status;
 };
 
-enum { ENDED_KEPT = 64 };
+enum { ENDED_KEPT = 64, STEP_MSEC = 5, HELPER_PATIENCE_MSEC = 10000 };
 
 static struct ended ended[ENDED_KEPT];
 static unsigned ended_count;
@@ -100,7 +101,20 @@ static void reap(struct keeper_loop *loop)
     while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
         if (pid == loop->root && loop->released)
             finish(loop, status);
+        if (pid == loop->helper)
+            loop->helper = 0;
         ended[ended_count++ % ENDED_KEPT] = (struct ended){.pid = pid, .status = status};
+    }
+}
+
+/* CRIU that is cut short leaves temporary files beside those of the processes. */
+static void await_helper(struct keeper_loop *loop)
+{
+    for (unsigned waited = 0; loop->helper > 0 && waited < HELPER_PATIENCE_MSEC;
+         waited += STEP_MSEC) {
+        reap(loop);
+        if (loop->helper > 0)
+            clock_sleep_msec(STEP_MSEC);
     }
 }
 
@@ -121,8 +135,10 @@ static void handle_message(struct keeper_loop *loop)
     int r = keeper_receive(loop->socket, &message);
 
     if (r <= 0) {
-        if (!loop->released)
+        if (!loop->released) {
+            await_helper(loop);
             keeper_end_all(loop);
+        }
         close_fd(&loop->socket);
         return;
     }

@@ -13,6 +13,7 @@ struct keeper_loop {
     int pipe;      /* reading end, or -1 */
     int log;       /* where the output of both goes */
     pid_t root;    /* -1 until known */
+    pid_t helper;  /* 0: none */
     bool released;
     bool host_mode;
 };

@@ -111,6 +111,7 @@ static int begin(const struct keeper_plan *plan, struct keeper_loop *loop, struc
     if (r < 0)
         return r;
     loop->root = begun.root;
+    loop->helper = begun.helper;
     return keeper_send_begun(loop->socket, &begun);
 }
 

@@ -36,6 +36,9 @@ struct keeper_stdio {
 struct keeper_begun {
     pid_t root; /* of the tree; its end is the workload's end */
     pid_t main; /* the user's command */
+    /* A process that undoes what it did when whoever gives it orders is gone; 0: none. The keeper,
+     * too, waits for its end then. */
+    pid_t helper;
 };
 
 /* Starts the workload's first process, or CRIU, which restores it; runs in the keeper. */

@@ -170,3 +170,16 @@ void remap_withdraw(const json_t *list)
             (void)unlink(path);
     }
 }
+
+void remap_clear_ghosts(int images)
+{
+    char **names = NULL;
+
+    if (criu_image_ghost_names(images, &names, NULL) < 0)
+        return;
+    for (char **name = names; *name; name++) {
+        if ((*name)[0] == '/')
+            (void)unlink(*name);
+    }
+    criu_names_free(names);
+}

@@ -28,3 +28,7 @@ int remap_provide(const json_t *list, struct error *error);
 
 /* After it has, or after a capture: none of its names is left that can be made again. */
 void remap_withdraw(const json_t *list);
+
+/* Names that CRIU gave deleted files in a restore that was killed: they would be in the way of the
+ * next one. For when no CRIU works with these images. */
+void remap_clear_ghosts(int images);

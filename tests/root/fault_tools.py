@@ -11,6 +11,7 @@ import json
 import os
 import pathlib
 import re
+import select
 import shutil
 import signal
 import subprocess
@@ -18,7 +19,10 @@ import tempfile
 import threading
 import time
 
+import suite
 from suite import Failure, Log, all_pids, process_alive, wait_until
+
+suite.POLL = 0.005
 
 MARK = "STASIS_TEST_PLACE"
 SETTLE_TIMEOUT = 10  # for what goes on after a kill: CRIU undoes what it has begun
@@ -158,13 +162,13 @@ class Running:
         return self.process.poll() is not None
 
     def wait(self):
-        try:
-            self.process.wait(COMMAND_TIMEOUT)
-        except subprocess.TimeoutExpired:
+        pidfd = os.pidfd_open(self.pid)
+        ended = bool(select.select([pidfd], [], [], COMMAND_TIMEOUT)[0])
+        os.close(pidfd)
+        if not ended:
             self.process.kill()
-            self.process.wait()
-            raise Failure(f"expected '{' '.join(self.arguments)}' to end within "
-                          f"{COMMAND_TIMEOUT} s") from None
+        self.process.wait()
+        expect(ended, f"expected '{' '.join(self.arguments)}' to end within {COMMAND_TIMEOUT} s")
         texts = []
         for file in (self.output, self.errors):
             file.seek(0)
@@ -211,9 +215,9 @@ class Place:
     # What there is
 
     def snapshots(self):
-        """{reference: state}"""
-        found = self.must("list")["snapshots"]
-        return {entry["reference"]: entry["state"] for entry in found}
+        """References of all, the oldest first."""
+        found = pathlib.Path(self.root).glob("*/versions/[0-9]*")
+        return sorted(f"{path.parts[-3]}@{path.name}" for path in found)
 
     def living_names(self):
         return [entry["name"] for entry in self.must("ps")["workloads"]
@@ -262,8 +266,9 @@ class Place:
             raise Failure(f"expected nothing left behind, seen {self.leftovers()}") from None
 
     def expect_sound(self, reference):
-        state = self.snapshots().get(reference)
-        expect(state == "complete", f"expected {reference} to be complete, seen {state}")
+        states = {entry["reference"]: entry["state"] for entry in self.must("list")["snapshots"]}
+        expect(states.get(reference) == "complete",
+               f"expected {reference} to be complete, seen {states.get(reference)}")
         done = self.call("verify", reference)
         expect(done.status == 0, f"expected {reference} to be sound: {done}")
 
@@ -358,13 +363,14 @@ class Source:
         """Every member gives the next answer, and the right one."""
         self.number += 1
         expected = f"ok {self.number}"
+        offsets = [log.size() for _, log in self.members]
         for pid, log in self.members:
-            offset = log.size()
             try:
                 os.kill(pid, signal.SIGUSR1)
             except ProcessLookupError:
                 raise Failure(f"expected '{expected}' in {log.path.name}, seen no such "
                               "process") from None
+        for (pid, log), offset in zip(self.members, offsets):
             line = log.line_after(offset, pid)
             expect(line == expected, f"{log.path.name}: expected '{expected}', seen {line!r}")
 

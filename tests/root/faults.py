@@ -140,8 +140,8 @@ class Track:
         return reference
 
     def forget_snapshots(self):
-        for reference in self.place.snapshots():
-            self.place.must("delete", reference)
+        for name in {reference.partition("@")[0] for reference in self.place.snapshots()}:
+            self.place.must("delete", name, "--all-versions")
         self.place.expect_clean()
 
 
