@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -24,6 +25,7 @@
 #include "criu/launch.h"
 #include "criu/log.h"
 #include "proc/namespaces.h"
+#include "workload/logs.h"
 #include "workload/remap.h"
 
 enum {
@@ -39,6 +41,22 @@ static unsigned timeout_of(const struct capture *capture)
                                              : DEFAULT_TIMEOUT_SECONDS;
 }
 
+/* One capture of a workload at a time. */
+static int take_turn(struct capture *capture, struct error *error)
+{
+    CLEANUP(free_ptr) char *path = NULL;
+
+    if (!capture->managed)
+        return 0;
+    path = workload_path(capture->request->root, capture->workload.name, "saving");
+    capture->turn = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (capture->turn < 0)
+        return error_set(error, "system", errno, "Can't open %s", path);
+    if (flock(capture->turn, LOCK_EX | LOCK_NB) < 0)
+        return error_set(error, "checkpoint-running", EBUSY, "%s", capture->workload.name);
+    return 0;
+}
+
 /* What is to be saved, and with what. */
 static int inspect(struct capture *capture, struct error *error)
 {
@@ -46,6 +64,8 @@ static int inspect(struct capture *capture, struct error *error)
 
     phases_next(&capture->phases, "inspect");
     r = capture_inspect(capture, error);
+    if (r == 0)
+        r = take_turn(capture, error);
     if (r == 0)
         r = criu_find(&capture->criu, error);
     if (r == 0)
@@ -74,6 +94,21 @@ static int ask(struct capture *capture, struct preflight_report *ret_report, str
     return r;
 }
 
+static void tell_warnings(const struct capture *capture, const struct preflight_report *report)
+{
+    for (size_t i = 0; i < report->count; i++) {
+        const struct preflight_finding *finding = &report->findings[i];
+        CLEANUP(free_ptr) char *text = NULL;
+
+        if (finding->level != PREFLIGHT_WARN)
+            continue;
+        text = finding->pid ? text_format("process %d: %s [%s]", (int)finding->pid, finding->what,
+                                          finding->code)
+                            : text_format("%s [%s]", finding->what, finding->code);
+        reporter_note(capture->request->reporter, text);
+    }
+}
+
 static int check(struct capture *capture, struct error *error)
 {
     struct preflight_report report = PREFLIGHT_REPORT_INIT;
@@ -85,6 +120,8 @@ static int check(struct capture *capture, struct error *error)
         r = ask(capture, &report, error);
     if (r == 0)
         r = preflight_report_error(&report, error);
+    if (r == 0)
+        tell_warnings(capture, &report);
     preflight_report_done(&report);
     return r;
 }
@@ -92,6 +129,7 @@ static int check(struct capture *capture, struct error *error)
 /* Where the snapshot grows: beside the published ones, invisible until it is complete. */
 static int stage(struct capture *capture, struct error *error)
 {
+    CLEANUP(free_ptr) char *label = NULL;
     int r;
 
     phases_next(&capture->phases, "stage");
@@ -104,16 +142,10 @@ static int stage(struct capture *capture, struct error *error)
         return error_set(error, "snapshot-write", errno, "Can't make the image directory");
     capture->images = openat(snapshot_writer_directory(capture->writer), "criu",
                              O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    capture->work_path = text_format("%s/.logs/%s-%s-checkpoint", capture->request->root,
-                                     capture->id, snapshot_writer_version(capture->writer));
-    (void)directory_remove_all(AT_FDCWD, capture->work_path);
-    r = directory_create_all(capture->work_path, 0700);
-    if (r == 0)
-        capture->work = open(capture->work_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (r < 0 || capture->images < 0 || capture->work < 0)
-        return error_set(error, "snapshot-write", r < 0 ? r : errno, "Can't make %s",
-                         capture->work_path);
-    return 0;
+    if (capture->images < 0)
+        return error_set(error, "snapshot-write", errno, "Can't open the image directory");
+    label = text_format("%s-%s-checkpoint", capture->id, snapshot_writer_version(capture->writer));
+    return logs_open(capture->request->root, label, &capture->work_path, &capture->work, error);
 }
 
 /* CUDA processes stop submitting work; the tree goes on otherwise. */
@@ -321,6 +353,7 @@ static void forget(struct capture *capture)
     free(capture->cuda_processes);
     free(capture->cuda_pids);
     remap_withdraw(capture->remaps);
+    json_decref(capture->names);
     json_decref(capture->remaps);
     json_decref(capture->attributes);
     json_decref(capture->cuda_facts);
@@ -332,6 +365,7 @@ static void forget(struct capture *capture)
     criu_installation_done(&capture->criu);
     close_fd(&capture->images);
     close_fd(&capture->work);
+    close_fd(&capture->turn);
     free(capture->work_path);
     free(capture->id);
     phases_done(&capture->phases);
@@ -341,7 +375,7 @@ int capture_run(const struct capture_request *request, struct capture_result *re
                 struct error *error)
 {
     struct capture capture = {
-        .request = request, .workload = WORKLOAD_INIT, .images = -1, .work = -1};
+        .request = request, .workload = WORKLOAD_INIT, .images = -1, .work = -1, .turn = -1};
     int r;
 
     phases_begin(&capture.phases, request->reporter);
@@ -369,7 +403,7 @@ int capture_preflight(const struct capture_request *request, struct preflight_re
                       struct error *error)
 {
     struct capture capture = {
-        .request = request, .workload = WORKLOAD_INIT, .images = -1, .work = -1};
+        .request = request, .workload = WORKLOAD_INIT, .images = -1, .work = -1, .turn = -1};
     int r;
 
     phases_begin(&capture.phases, NULL);

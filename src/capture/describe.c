@@ -130,7 +130,10 @@ static json_t *describe_workload(const struct capture *capture)
 {
     const struct process *root = &capture->tree.processes[0];
     pid_t root_pid = capture_inner_pid(capture, root);
-    pid_t main_pid = capture->managed ? capture->workload.main_inner : root_pid;
+    bool has_main =
+        capture->managed && process_tree_find(&capture->tree, capture->workload.main) != NULL;
+    /* The command may have ended and left daemons: then the tree's root stands for it. */
+    pid_t main_pid = has_main ? capture->workload.main_inner : root_pid;
     pid_t sid = capture->inside ? root->inner_sid : root->sid;
 
     return json_pack("{so so ss si si si sb so ss so so sb sb si}", "name",
@@ -155,6 +158,8 @@ json_t *capture_describe(const struct capture *capture)
                   "workload", describe_workload(capture), "criu", "version", criu, "phases",
                   capture->phases.list, "seconds", phases_seconds(&capture->phases));
 
+    if (json_array_size(capture->names) > 0)
+        (void)json_object_set(manifest, "names", capture->names);
     if (json_array_size(capture->remaps) > 0)
         (void)json_object_set(manifest, "remaps", capture->remaps);
     if (json_array_size(capture->attributes) > 0)

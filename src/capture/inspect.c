@@ -295,6 +295,21 @@ static bool contains(const uint64_t *inodes, size_t count, uint64_t inode)
     return false;
 }
 
+/* What nobody else may have when the tree is restored beside others. */
+static void note_name(struct capture *capture, const struct socket_entry *entry)
+{
+    CLEANUP(free_ptr) char *text = NULL;
+
+    if (!capture->names)
+        capture->names = json_array();
+    if (entry->family == AF_UNIX && entry->name && entry->name[0] == '/')
+        (void)json_array_append_new(capture->names, json_pack("{ss*}", "unix", entry->name));
+    if (entry->family == AF_UNIX || entry->type != SOCK_STREAM || entry->state != SOCKET_LISTENING)
+        return;
+    text = socket_local_text(entry);
+    (void)json_array_append_new(capture->names, json_pack("{ss}", "tcp", text));
+}
+
 static int conclude_tcp(struct capture *capture, const struct connections *all, struct error *error)
 {
     struct socket_table table = SOCKET_TABLE_INIT;
@@ -309,6 +324,8 @@ static int conclude_tcp(struct capture *capture, const struct connections *all, 
         const struct socket_entry *entry = socket_table_find(&table, all->sockets[i]);
         const struct socket_entry *peer;
 
+        if (entry)
+            note_name(capture, entry);
         if (!entry || entry->family == AF_UNIX || entry->type != SOCK_STREAM ||
             entry->state == SOCKET_LISTENING || entry->state == SOCKET_CLOSED)
             continue;

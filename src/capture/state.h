@@ -28,6 +28,7 @@ struct capture {
     struct process_tree tree;
     struct outside *outside;
     size_t outside_count;
+    json_t *names;    /* [{"tcp": "127.0.0.1:80"} or {"unix": "/path"}] that the tree listens at */
     bool tcp_outside; /* an established connection has its other end outside */
     bool tcp_any;
     pid_t highest_id; /* of processes, threads, groups and sessions, inside */
@@ -44,6 +45,7 @@ struct capture {
     struct snapshot_writer *writer;
     char *work_path; /* CRIU's logs */
     int images, work;
+    int turn; /* lock against other captures of the workload */
     uint64_t frozen_at;
     double frozen_seconds, cuda_seconds;
     bool let_go; /* the source is to end; nobody brings it back */

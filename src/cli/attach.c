@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/inotify.h>
+#include <sys/ioctl.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
 #include <termios.h>
@@ -18,7 +19,8 @@
 #include "basic/text.h"
 
 /* Signals that ask for something are for the workload. */
-static const int passed_on[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT};
+static const int passed_on[] = {SIGINT,  SIGTERM, SIGHUP,  SIGQUIT,
+                                SIGUSR1, SIGUSR2, SIGCONT, SIGWINCH};
 
 /* Shows what is new in the log. */
 static void show_news(int log)
@@ -43,12 +45,36 @@ static int catch_signals(void)
     return signalfd(-1, &caught, SFD_CLOEXEC);
 }
 
-static void pass_signal_on(int signals, pid_t main)
+static void pass_size_on(struct keeper *keeper)
+{
+    struct winsize size;
+
+    if (ioctl(STDIN_FILENO, TIOCGWINSZ, &size) == 0)
+        (void)keeper_resize(keeper, &size);
+}
+
+/* What a terminal's key asks for is for the whole job, what somebody sends is for the command. */
+static void pass_signal_on(int signals, struct keeper *keeper, const struct workload *workload)
 {
     struct signalfd_siginfo information;
+    bool from_key;
 
-    if (read(signals, &information, sizeof information) == sizeof information)
-        (void)kill(main, (int)information.ssi_signo);
+    if (read(signals, &information, sizeof information) != sizeof information)
+        return;
+    if (information.ssi_signo == SIGWINCH && text_equal(workload->stdio, "pty")) {
+        pass_size_on(keeper);
+        return;
+    }
+    from_key = information.ssi_code == SI_KERNEL;
+    if (workload->main > 0 && (!from_key || kill(-workload->main, (int)information.ssi_signo) < 0))
+        (void)kill(workload->main, (int)information.ssi_signo);
+}
+
+/* Whoever writes to our output after us goes on behind what the workload has written. */
+static void go_to_end(void)
+{
+    for (int fd = STDOUT_FILENO; fd <= STDERR_FILENO; fd++)
+        (void)lseek(fd, 0, SEEK_END);
 }
 
 static struct termios original_terminal;
@@ -90,8 +116,10 @@ static void serve(const struct workload *workload, struct keeper *keeper, int lo
 
     if (path && changes >= 0)
         (void)inotify_add_watch(changes, path, IN_MODIFY);
-    if (input && isatty(STDIN_FILENO))
+    if (input && isatty(STDIN_FILENO)) {
         make_terminal_raw();
+        pass_size_on(keeper);
+    }
     for (;;) {
         struct pollfd waits[] = {{.fd = keeper->process, .events = POLLIN},
                                  {.fd = changes, .events = POLLIN},
@@ -102,7 +130,7 @@ static void serve(const struct workload *workload, struct keeper *keeper, int lo
         (void)!read(changes, events, sizeof events);
         show_news(log);
         if (waits[2].revents)
-            pass_signal_on(signals, workload->main);
+            pass_signal_on(signals, keeper, workload);
         if (waits[3].revents)
             input = pass_input_on(keeper);
         if (waits[0].revents)
@@ -137,6 +165,8 @@ int attach(const char *root, const struct workload *workload, struct keeper *kee
     (void)lseek(fd, from, SEEK_SET);
     serve(workload, keeper, fd);
     show_news(fd);
+    if (text_equal(workload->stdio, "inherit"))
+        go_to_end();
     (void)waitpid(keeper->pid, NULL, 0);
     return conclude(root, workload, error);
 }

@@ -43,7 +43,7 @@ int command_checkpoint(const struct invocation *invocation, struct error *error)
         .id = option_text(invocation, "id"),
         .leave_running = option_flag(invocation, "leave-running"),
         .tcp = tcp_of(invocation),
-        .timeout_seconds = (unsigned)option_seconds(invocation, "timeout"),
+        .timeout_seconds = (unsigned)(option_seconds(invocation, "timeout") + 0.999),
         .ghost_limit = option_number(invocation, "ghost-limit"),
         .keep_logs = option_flag(invocation, "keep-logs"),
         .reporter = invocation->reporter,

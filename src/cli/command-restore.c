@@ -23,7 +23,7 @@ static void announce(const struct invocation *invocation, const struct restore_r
 {
     const struct workload *workload = &result->workload;
 
-    if (invocation->json) {
+    if (invocation->json && option_flag(invocation, "detach")) {
         print_json_object(stdout, json_pack("{ss si ss ss sf sO}", "name", workload->name, "pid",
                                             (int)workload->main, "snapshot", result->reference,
                                             "log", result->log, "seconds", result->seconds,
@@ -50,7 +50,7 @@ int command_restore(const struct invocation *invocation, struct error *error)
         .tcp = text_equal(tcp, "close") ? TCP_CLOSE : TCP_KEEP,
         .device_map = option_text(invocation, "device-map"),
         .skip_verify = option_flag(invocation, "no-verify"),
-        .timeout_seconds = (unsigned)option_seconds(invocation, "timeout"),
+        .timeout_seconds = (unsigned)(option_seconds(invocation, "timeout") + 0.999),
         .reporter = invocation->reporter,
     };
     struct restore_result result = {0};

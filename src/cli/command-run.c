@@ -48,7 +48,7 @@ static const char **command_of(const struct invocation *invocation)
 static void announce(const struct invocation *invocation, const struct workload *workload,
                      const char *log)
 {
-    if (invocation->json)
+    if (invocation->json && option_flag(invocation, "detach"))
         print_json_object(stdout,
                           json_pack("{ss si ss ss}", "name", workload->name, "pid",
                                     (int)workload->main, "log", log, "stdio", workload->stdio));

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "basic/cleanup.h"
+#include "basic/interrupt.h"
 #include "basic/text.h"
 #include "criu-rpc.pb-c.h"
 #include "criu/launch.h"
@@ -41,6 +42,10 @@ static int wait_for_response(int socket, unsigned timeout_seconds, struct error 
     if (timeout_seconds == 0)
         return 0;
     do {
+        int r = interrupt_check(error);
+
+        if (r < 0)
+            return r;
         n = poll(&wait, 1, timeout_seconds > INT_MAX / 1000 ? -1 : (int)timeout_seconds * 1000);
     } while (n < 0 && errno == EINTR);
     return n > 0 ? 0

@@ -45,7 +45,8 @@ struct criu_restore {
     enum tcp_policy tcp;
     const struct criu_inherited_fd *inherited; /* same order as criu_launch.inherited */
     size_t inherited_count;
-    unsigned timeout_seconds; /* between two signs of life of CRIU; 0: wait for ever */
+    unsigned timeout_seconds; /* between two signs of life of CRIU; 0: wait for ever. Where it is
+                                 given, the wait ends with "interrupted" on a signal, too. */
     int log_level;
 };
 

@@ -40,7 +40,7 @@ static const struct capability capabilities[] = {
     {CAP_SYS_CHROOT, "CAP_SYS_CHROOT", FINDING_WARNING, "restores mount namespaces"},
     {CAP_MKNOD, "CAP_MKNOD", FINDING_NOTE, "restores device files in a private /dev"},
     {CAP_IPC_LOCK, "CAP_IPC_LOCK", FINDING_NOTE, "restores locked memory, pins buffers"},
-    {CAP_SYS_RESOURCE, "CAP_SYS_RESOURCE", FINDING_NOTE, "restores limits above the present ones"},
+    {CAP_SYS_RESOURCE, "CAP_SYS_RESOURCE", FINDING_WARNING, "saves processes of other users than root"},
     {CAP_SYS_NICE, "CAP_SYS_NICE", FINDING_NOTE, "restores scheduling and affinity"},
     {CAP_CHECKPOINT_RESTORE, "CAP_CHECKPOINT_RESTORE", FINDING_NOTE,
      "sets process ids without CAP_SYS_ADMIN"},

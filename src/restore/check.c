@@ -186,8 +186,14 @@ int restore_check(struct restore *restore, struct error *error)
 {
     int r = check_architecture(snapshot_manifest(restore->snapshot), error);
 
+    if (r == 0 && restore->plan.tcp == TCP_CLOSE && restore->request->tcp_given &&
+        restore->request->tcp == TCP_KEEP)
+        r = error_set(error, "tcp-not-saved", EOPNOTSUPP, "%s", snapshot_id(restore->snapshot));
+
     if (r == 0)
         r = check_pids(restore, error);
+    if (r == 0)
+        r = restore_check_names(restore, error);
     if (r == 0)
         r = check_gpus(restore, error);
     return r;

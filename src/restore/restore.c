@@ -18,6 +18,7 @@
 #include "criu/log.h"
 #include "restore/state.h"
 #include "workload/attributes.h"
+#include "workload/logs.h"
 #include "workload/remap.h"
 #include "workload/start.h"
 
@@ -107,23 +108,18 @@ static int open_files(struct restore *restore, struct error *error)
     CLEANUP(close_fd)
     int log = openat(restore->directory, "log",
                      O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-    int r;
+    CLEANUP(free_ptr)
+    char *label = text_format("%s-%s-restore-%d", snapshot_id(restore->snapshot),
+                              snapshot_version(restore->snapshot), (int)getpid());
 
     restore->log_start = log < 0 ? 0 : (long)lseek(log, 0, SEEK_END);
     restore->images = file_open_beneath(directory, "criu", O_RDONLY | O_DIRECTORY, 0);
     if (restore->images < 0)
         return error_set(error, "snapshot-read", restore->images, "Can't open the images");
     restore->root_process = snapshot_open_file(restore->snapshot, "root-process");
-    restore->work_path = text_format("%s/.logs/%s-%s-restore-%d", restore->request->root,
-                                     snapshot_id(restore->snapshot),
-                                     snapshot_version(restore->snapshot), (int)getpid());
-    r = directory_create_all(restore->work_path, 0700);
-    if (r == 0)
-        restore->work = open(restore->work_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (log < 0 || r < 0 || restore->work < 0)
-        return error_set(error, "system", r < 0 ? r : errno, "Can't make logs in %s",
-                         restore->request->root);
-    return 0;
+    if (log < 0)
+        return error_set(error, "system", errno, "Can't open the log of %s", restore->name);
+    return logs_open(restore->request->root, label, &restore->work_path, &restore->work, error);
 }
 
 static int prepare_cuda(struct restore *restore, struct error *error)

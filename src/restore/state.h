@@ -70,6 +70,9 @@ void restore_plan_done(struct restore_plan *plan);
 /* Compares what the snapshot needs with this machine; nothing is touched (check.c). */
 int restore_check(struct restore *restore, struct error *error);
 
+/* Whether anybody has the names and addresses that the processes listen at (names.c). */
+int restore_check_names(const struct restore *restore, struct error *error);
+
 /* The keeper's part: shared memory, then CRIU (begin.c). A keeper_begin_function. */
 int restore_begin(const struct keeper_stdio *stdio, void *context, struct keeper_begun *ret_begun,
                   struct error *error);

@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -99,12 +100,17 @@ static void reap(struct keeper_loop *loop)
     pid_t pid;
 
     while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
-        if (pid == loop->root && loop->released)
-            finish(loop, status);
+        if (pid == loop->root) {
+            loop->root_ended = true;
+            loop->root_status = status;
+        }
         if (pid == loop->helper)
             loop->helper = 0;
         ended[ended_count++ % ENDED_KEPT] = (struct ended){.pid = pid, .status = status};
     }
+    /* The workload is all that its root has started: orphans come to us, and are waited for. */
+    if (pid < 0 && errno == ECHILD && loop->released && loop->root_ended)
+        finish(loop, loop->root_status);
 }
 
 /* CRIU that is cut short leaves temporary files beside those of the processes. */
@@ -124,9 +130,12 @@ static void release(struct keeper_loop *loop, pid_t root)
     loop->released = true;
     (void)keeper_send_released(loop->socket);
     for (unsigned i = 0; i < ENDED_KEPT; i++) {
-        if (ended[i].pid == root)
-            finish(loop, ended[i].status);
+        if (ended[i].pid == root) {
+            loop->root_ended = true;
+            loop->root_status = ended[i].status;
+        }
     }
+    reap(loop);
 }
 
 static void handle_message(struct keeper_loop *loop)
@@ -144,6 +153,8 @@ static void handle_message(struct keeper_loop *loop)
     }
     if (message.type == KEEPER_RELEASE)
         release(loop, message.root);
+    else if (message.type == KEEPER_SIZE && loop->master >= 0)
+        (void)ioctl(loop->master, TIOCSWINSZ, message.text);
     else if (message.type == KEEPER_INPUT && loop->master >= 0)
         (void)file_write_all(loop->master, message.text, message.length);
 }

@@ -14,6 +14,8 @@ struct keeper_loop {
     int log;       /* where the output of both goes */
     pid_t root;    /* -1 until known */
     pid_t helper;  /* 0: none */
+    bool root_ended;
+    int root_status; /* as waitpid(2) tells it */
     bool released;
     bool host_mode;
 };

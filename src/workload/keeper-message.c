@@ -48,6 +48,14 @@ int keeper_send_released(int socket)
     return send_message(socket, &message);
 }
 
+int keeper_send_size(int socket, const void *size, size_t length)
+{
+    struct keeper_message message = {.type = KEEPER_SIZE, .length = length};
+
+    memcpy(message.text, size, length);
+    return send_message(socket, &message);
+}
+
 int keeper_send_input(int socket, const void *data, size_t length)
 {
     const char *next = data;

@@ -14,6 +14,7 @@ enum keeper_message_type {
     KEEPER_RELEASE,  /* to the keeper: stand alone; the root process */
     KEEPER_RELEASED, /* from the keeper: it does */
     KEEPER_INPUT,    /* to the keeper: bytes for the workload's terminal */
+    KEEPER_SIZE,     /* to the keeper: struct winsize of the workload's terminal */
 };
 
 enum { KEEPER_TEXT_MAXIMUM = 4096 };
@@ -31,6 +32,7 @@ int keeper_send_begun(int socket, const struct keeper_begun *begun);
 void keeper_send_failed(int socket, const struct error *error);
 int keeper_send_release(int socket, pid_t root);
 int keeper_send_released(int socket);
+int keeper_send_size(int socket, const void *size, size_t length);
 int keeper_send_input(int socket, const void *data, size_t length);
 
 /* Waits for BEGUN; FAILED becomes the error that happened in the keeper. */

@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -195,6 +196,11 @@ int keeper_release(struct keeper *keeper, pid_t root, struct error *error)
         return error_set(error, "workload-died", r, "The workload ended while it was started");
     keeper->released = true;
     return 0;
+}
+
+int keeper_resize(struct keeper *keeper, const struct winsize *size)
+{
+    return keeper_send_size(keeper->socket, size, sizeof *size);
 }
 
 int keeper_input(struct keeper *keeper, const void *data, size_t length)

@@ -82,6 +82,11 @@ int keeper_start(const struct keeper_plan *plan, struct keeper *ret_keeper,
  * the workload's end. */
 int keeper_release(struct keeper *keeper, pid_t root, struct error *error);
 
+struct winsize;
+
+/* The size of the workload's terminal, where it has one. */
+int keeper_resize(struct keeper *keeper, const struct winsize *size);
+
 /* Bytes for the input of a workload that has a terminal. */
 int keeper_input(struct keeper *keeper, const void *data, size_t length);
 

@@ -14,7 +14,7 @@
 
 #define WORKLOADS ".workloads"
 
-enum { RECORD_MAXIMUM = 1 << 20, NAMES_MAXIMUM = 1 << 16 };
+enum { RECORD_MAXIMUM = 64 << 20, NAMES_MAXIMUM = 1 << 16 };
 
 void workload_done(struct workload *workload)
 {
@@ -69,8 +69,6 @@ int workload_claim(const char *root, const char *name, int *ret_directory, int *
     if (flock(lock, LOCK_EX | LOCK_NB) < 0)
         return error_set(error, "workload-exists", EEXIST, "A workload named %s is running already",
                          name);
-    (void)unlinkat(directory, "exit.json", 0);
-    (void)unlinkat(directory, "record.json", 0);
     *ret_directory = steal_fd(&directory);
     *ret_lock = steal_fd(&lock);
     return 0;
@@ -103,6 +101,8 @@ int workload_save(int directory, const struct workload *workload, struct error *
     json_decref(record);
     if (!text)
         return error_set(error, "system", ENOMEM, "Can't write the record of %s", workload->name);
+    if (!workload->saved)
+        (void)unlinkat(directory, "exit.json", 0); /* of an earlier life */
     r = file_write_atomic(directory, "record.json", text, strlen(text));
     return r < 0 ? error_set(error, "system", r, "Can't write the record of %s", workload->name)
                  : 0;

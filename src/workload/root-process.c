@@ -53,8 +53,18 @@ static int status_of(int wait_status)
     return WIFEXITED(wait_status) ? WEXITSTATUS(wait_status) : 128 + WTERMSIG(wait_status);
 }
 
+/* To the command; when that has ended and left others behind, to all of them (this process is in a
+ * pid namespace of the workload's own, whose other processes are the workload). */
+static void pass_on(pid_t command, int number)
+{
+    if (command > 0)
+        (void)kill(command, number);
+    else
+        (void)kill(-1, number);
+}
+
 /* Reaps what has ended; -1 when no child is left. */
-static int reap(pid_t command, int *command_status)
+static int reap(pid_t *command, int *command_status)
 {
     for (;;) {
         int status = 0;
@@ -64,8 +74,10 @@ static int reap(pid_t command, int *command_status)
             return 0;
         if (pid < 0)
             return errno == EINTR ? 0 : -1;
-        if (pid == command)
+        if (pid == *command) {
             *command_status = status_of(status);
+            *command = -1;
+        }
     }
 }
 
@@ -103,11 +115,11 @@ int main(int argc, char **argv)
         become_command(argv + 2, error_fd);
     (void)close(error_fd);
     let_go_of_stdio();
-    while (reap(command, &status) == 0) {
+    while (reap(&command, &status) == 0) {
         int number = sigwaitinfo(&waited, NULL);
 
         if (number > 0 && number != SIGCHLD)
-            (void)kill(command, number);
+            pass_on(command, number);
     }
     return status;
 }

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "basic/cleanup.h"
@@ -68,6 +69,8 @@ static int reopen_stdio(void)
 
         if (!path || path[0] != '/' || isatty(fd))
             continue;
+        /* What is written goes to the end: the caller's position is not ours any more. */
+        flags = (flags & O_ACCMODE) == O_RDONLY ? flags : flags | O_APPEND;
         again = open(path, (flags & (O_ACCMODE | O_APPEND | O_NONBLOCK)) | O_CLOEXEC | O_NOCTTY);
         if (again < 0)
             continue; /* deleted meanwhile: it stays as it is, and preflight speaks of it */
@@ -217,23 +220,48 @@ static int begin_command(const struct keeper_stdio *stdio, void *context,
     return 0;
 }
 
+/* For people to recognise it: bytes that are no UTF-8 come out as question marks. */
+static json_t *printable(const char *text)
+{
+    json_t *string = json_string(text);
+    CLEANUP(free_ptr) char *copy = NULL;
+
+    if (string)
+        return string;
+    copy = text_copy(text);
+    for (char *c = copy; *c; c++) {
+        if (*c & 0x80)
+            *c = '?';
+    }
+    return json_string(copy);
+}
+
 static json_t *command_json(const char *const *command)
 {
     json_t *array = json_array();
 
     for (; *command; command++)
-        (void)json_array_append_new(array, json_stringn_nocheck(*command, strlen(*command)));
+        (void)json_array_append_new(array, printable(*command));
     return array;
 }
 
 static int outer_pid(const struct keeper *keeper, enum workload_mode mode, pid_t inner,
                      pid_t *ret_pid, struct error *error)
 {
-    if (mode == WORKLOAD_HOST_PIDS) {
+    struct error own = ERROR_INIT;
+    int r = 0;
+
+    *ret_pid = -1;
+    if (mode == WORKLOAD_HOST_PIDS)
         *ret_pid = inner;
-        return 0;
+    else if (inner > 0)
+        r = namespace_pid_to_outer(keeper->pid, inner, ret_pid, &own);
+    if (r < 0 && !error_is(&own, "process-gone")) {
+        error_move(error, &own);
+        return r;
     }
-    return namespace_pid_to_outer(keeper->pid, inner, ret_pid, error);
+    error_done(&own); /* it has ended already; the keeper knows how */
+    return 0;
 }
 
 int workload_describe(const struct keeper *keeper, const struct keeper_begun *begun,
@@ -275,7 +303,7 @@ static int make_log(int directory, struct error *error)
 {
     CLEANUP(close_fd) int log = -1;
 
-    (void)unlinkat(directory, "log", 0);
+    (void)renameat(directory, "log", directory, "log.previous");
     log = openat(directory, "log", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
     return log < 0 ? error_set(error, "system", errno, "Can't make the log") : 0;
 }
@@ -318,6 +346,19 @@ static int start_and_record(const struct workload_request *request, int director
     return r;
 }
 
+static int check_directory(const struct workload_request *request, struct error *error)
+{
+    struct stat st;
+
+    if (!request->directory)
+        return 0;
+    if (stat(request->directory, &st) < 0)
+        return error_set(error, "directory-missing", errno, "%s", request->directory);
+    return S_ISDIR(st.st_mode)
+               ? 0
+               : error_set(error, "directory-missing", ENOTDIR, "%s", request->directory);
+}
+
 int workload_start(const struct workload_request *request, struct workload *ret_workload,
                    struct keeper *ret_keeper, struct error *error)
 {
@@ -330,15 +371,21 @@ int workload_start(const struct workload_request *request, struct workload *ret_
         .stdio = text_copy(stdio_name(request->stdio)),
         .private_shm = request->private_shm,
     };
-    int r = workload_claim(request->root, request->name, &directory, &lock, error);
+    CLEANUP(free_ptr) char *place = workload_path(request->root, request->name, "");
+    bool is_new = access(place, F_OK) < 0;
+    int r = check_directory(request, error);
 
+    if (r == 0)
+        r = workload_claim(request->root, request->name, &directory, &lock, error);
     if (r == 0)
         r = start_and_record(request, directory, lock, &workload, &keeper, error);
     if (r < 0) {
         keeper_done(&keeper);
         workload_done(&workload);
-        if (directory >= 0)
+        if (directory >= 0 && is_new)
             workload_forget(request->root, request->name);
+        else if (directory >= 0)
+            (void)renameat(directory, "log.previous", directory, "log");
         return error_wrap(error, r, "Can't start %s", request->name);
     }
     *ret_workload = workload;

@@ -28,7 +28,8 @@ static void kill_all(const struct workload *workload)
     struct process_tree tree = PROCESS_TREE_INIT;
 
     if (workload->mode == WORKLOAD_OWN_PIDS) {
-        (void)kill(workload->root, SIGKILL);
+        if (workload->root > 0)
+            (void)kill(workload->root, SIGKILL);
         clock_sleep_msec(STEP_MSEC); /* the keeper writes down how it ended */
         (void)kill(workload->keeper, SIGKILL);
         return;
@@ -47,8 +48,9 @@ int workload_stop(const char *root, const char *name, unsigned timeout_msec, str
 
     if (r < 0)
         return r;
-    if (timeout_msec > 0)
-        (void)kill(workload.main, SIGTERM);
+    if (timeout_msec > 0 && workload.main > 0 && kill(workload.main, SIGTERM) < 0 &&
+        workload.root > 0)
+        (void)kill(workload.root, SIGTERM); /* the command has ended; it tells what is left */
     if (!wait_until_ended(root, name, timeout_msec)) {
         kill_all(&workload);
         if (!wait_until_ended(root, name, KILL_TIMEOUT_MSEC))

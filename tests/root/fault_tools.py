@@ -20,7 +20,7 @@ import threading
 import time
 
 import suite
-from suite import Failure, Log, all_pids, process_alive, wait_until
+from suite import Failure, Log, all_pids, process_alive, process_paths, wait_until
 
 suite.POLL = 0.005
 
@@ -45,6 +45,12 @@ def status_of(path):
         name, _, value = line.partition(":")
         fields[name] = value.strip()
     return fields
+
+
+def parent_of(pid):
+    with contextlib.suppress(OSError):
+        return int(status_of(f"/proc/{pid}")["PPid"])
+    return 0
 
 
 def children_of(pid):
@@ -223,13 +229,26 @@ class Place:
         return [entry["name"] for entry in self.must("ps")["workloads"]
                 if entry["state"] == "running"]
 
+    def is_ours(self, pid):
+        """By its environment; or, as CRIU writes its title over that, by its open files."""
+        environment = environment_of(pid)
+        if environment.strip(b"\0"):
+            return self.mark.encode() in environment.split(b"\0")
+        return any(path.startswith(self.directory) for path in process_paths(pid))
+
     def marked(self):
-        mark = self.mark.encode()
-        return {pid for pid in all_pids() if pid != os.getpid()
-                and mark in environment_of(pid).split(b"\0") and process_alive(pid)}
+        return {pid for pid in all_pids() if pid != os.getpid() and self.is_ours(pid)
+                and process_alive(pid)}
 
     def find(self, name):
-        return [pid for pid in self.marked() if name_of(pid) == name]
+        """Helpers of a name. A CRIU may run as the argument of a loader, and has children that are
+        on the way to being the workload."""
+        if name != "criu":
+            return [pid for pid in self.marked() if name_of(pid) == name]
+        found = {pid for pid in self.marked()
+                 if any(re.search("criu.* (dump|restore|swrk)", word) or word == "swrk"
+                        for word in arguments_of(pid))}
+        return [pid for pid in found if parent_of(pid) not in found]
 
     def strays(self, sources):
         """Processes of this place that belong to none of the sources."""
@@ -445,10 +464,7 @@ def wait_until_found(function, what):
 def keeper_of(pid):
     """The keeper is the parent or grandparent of the workload's main process, if it has one."""
     for _ in range(2):
-        try:
-            pid = int(status_of(f"/proc/{pid}")["PPid"])
-        except FileNotFoundError:
-            return None
+        pid = parent_of(pid)
         if name_of(pid) == "stasis-keeper":
             return pid
     return None
@@ -531,10 +547,13 @@ class CudaSource(Source):
     def find_members(self):
         return [(self.pid, Log(f"{self.files}/log"))]
 
+    def cuda_checkpoint(self, *arguments):
+        return subprocess.run([self.place.settings.cuda_checkpoint, *arguments],
+                              env=self.place.environment, capture_output=True, text=True,
+                              stdin=subprocess.DEVNULL, timeout=60, check=False)
+
     def cuda_state(self, pid):
-        done = subprocess.run([self.place.settings.cuda_checkpoint, "--get-state", "--pid",
-                               str(pid)], env=self.place.environment, capture_output=True,
-                              text=True, stdin=subprocess.DEVNULL, timeout=60, check=False)
+        done = self.cuda_checkpoint("--get-state", "--pid", str(pid))
         return done.stdout.strip() or done.stderr.strip()
 
     def disturbance(self):

@@ -18,6 +18,7 @@
 #include "basic/cleanup.h"
 #include "basic/text.h"
 #include "capture/preflight/inspection.h"
+#include "workload/keeper.h"
 
 #define DELETED " (deleted)"
 #define GHOST_LIMIT_DEFAULT ((uint64_t)1 << 20)
@@ -208,7 +209,8 @@ static void check_written(struct inspection *inspection, const struct inspected 
     if (descriptor->kind == DESCRIPTOR_FILE && inspection->request->leave_running &&
         (descriptor->flags & O_ACCMODE) != O_RDONLY && !(descriptor->flags & O_PATH) &&
         !descriptor->deleted && !text_starts_with(descriptor->target, "/proc/") &&
-        !text_starts_with(descriptor->target, "/sys/"))
+        !text_starts_with(descriptor->target, "/sys/") &&
+        !text_starts_with(descriptor->target, KEEPER_PLACE "/")) /* our own log is appended to */
         finding_add(inspection, "file-written", PREFLIGHT_WARN, inspected->process, NULL,
                     "descriptor %d is open for writing to %s", descriptor->fd, descriptor->target);
 }

@@ -130,6 +130,38 @@ static void check_tracer(struct inspection *inspection, const struct process *pr
                 tracer);
 }
 
+static bool leader_in_tree(const struct inspection *inspection, const struct process *process)
+{
+    for (size_t i = 0; i < inspection->tree.count; i++) {
+        if (inspection->tree.processes[i].inner_pid == process->inner_sid)
+            return true;
+    }
+    return false;
+}
+
+static void check_terminal_session(struct inspection *inspection, const struct process *process)
+{
+    if (process->terminal && process->inner_sid > 0 && !leader_in_tree(inspection, process))
+        finding_add(inspection, "terminal-job", PREFLIGHT_REFUSE, process, NULL,
+                    "its controlling terminal belongs to the session of process %d (inner id), "
+                    "outside of the tree",
+                    (int)process->inner_sid);
+}
+
+/* prlimit(2) on a process of another user needs the capability. */
+static void check_other_user(struct inspection *inspection, const struct process *process)
+{
+    struct process self = PROCESS_INIT;
+
+    if (process->uid == 0 || process->state == 'Z' || process_read(getpid(), &self, NULL) < 0)
+        return;
+    if (!(self.capabilities & UINT64_C(1) << CAP_SYS_RESOURCE))
+        finding_add(inspection, "resource-capability", PREFLIGHT_REFUSE, process, NULL,
+                    "it runs as user %u, and this program lacks CAP_SYS_RESOURCE",
+                    (unsigned)process->uid);
+    process_done(&self);
+}
+
 static void check_process(struct inspection *inspection, const struct process *process)
 {
     if (process->state == 'Z' || process->state == 'X') {
@@ -148,6 +180,8 @@ static void check_process(struct inspection *inspection, const struct process *p
     if (process->inner_sid == 0 && process->pid_depth == inspection->tree.processes[0].pid_depth)
         finding_add(inspection, "session-outside", PREFLIGHT_REFUSE, process, NULL,
                     "the leader of its session is outside of its pid namespace");
+    check_terminal_session(inspection, process);
+    check_other_user(inspection, process);
 }
 
 static void check_root(struct inspection *inspection)
