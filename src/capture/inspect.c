@@ -402,6 +402,26 @@ static void choose_id(struct capture *capture)
         capture->id = id_from_command(&capture->tree.processes[0]);
 }
 
+/* Processes of the workload that are no descendants of its root would be left out. */
+static int check_left_behind(const struct capture *capture, struct error *error)
+{
+    struct process_tree all = PROCESS_TREE_INIT;
+    int r = 0;
+
+    if (!capture->inside || process_tree_read(capture->inside, &all, NULL) < 0)
+        return 0;
+    for (size_t i = 1; r == 0 && i < all.count; i++) {
+        const struct process *process = &all.processes[i];
+
+        if (process->ppid == capture->inside && process->pid != capture->root &&
+            process->state != 'Z' && process_alive(process))
+            r = error_set(error, "left-behind", EOPNOTSUPP, "Process %d (%s)", (int)process->pid,
+                          process->command);
+    }
+    process_tree_done(&all);
+    return r;
+}
+
 int capture_inspect(struct capture *capture, struct error *error)
 {
     int r = find_target(capture, error);
@@ -410,6 +430,9 @@ int capture_inspect(struct capture *capture, struct error *error)
         return r;
     recognise_workload(capture);
     r = process_tree_read(capture->root, &capture->tree, error);
+    if (r < 0)
+        return r;
+    r = check_left_behind(capture, error);
     if (r < 0)
         return r;
     find_highest_id(capture);

@@ -63,6 +63,13 @@ static void pass_on(pid_t command, int number)
         (void)kill(-1, number);
 }
 
+/* A restore gives daemons whose session leader has ended to process 1 instead of us: they are the
+ * workload all the same, so it has not ended. */
+static int others_live(void)
+{
+    return kill(-1, 0) == 0;
+}
+
 /* Reaps what has ended; -1 when no child is left. */
 static int reap(pid_t *command, int *command_status)
 {
@@ -93,6 +100,8 @@ static int parse_fd(const char *text)
 
 int main(int argc, char **argv)
 {
+    /* Ends of our own children wake us; of others (see others_live) we have to look. */
+    const struct timespec patience = {.tv_sec = 1};
     int error_fd, status = 0;
     sigset_t waited;
     pid_t command;
@@ -115,8 +124,8 @@ int main(int argc, char **argv)
         become_command(argv + 2, error_fd);
     (void)close(error_fd);
     let_go_of_stdio();
-    while (reap(&command, &status) == 0) {
-        int number = sigwaitinfo(&waited, NULL);
+    while (reap(&command, &status) == 0 || others_live()) {
+        int number = sigtimedwait(&waited, NULL, &patience);
 
         if (number > 0 && number != SIGCHLD)
             pass_on(command, number);

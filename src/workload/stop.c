@@ -8,7 +8,7 @@
 #include "proc/tree.h"
 #include "workload/record.h"
 
-enum { STEP_MSEC = 5, KILL_TIMEOUT_MSEC = 10000 };
+enum { STEP_MSEC = 5, KILL_STEP_MSEC = 100, KILL_TIMEOUT_MSEC = 10000 };
 
 static bool wait_until_ended(const char *root, const char *name, unsigned timeout_msec)
 {
@@ -22,23 +22,31 @@ static bool wait_until_ended(const char *root, const char *name, unsigned timeou
     return true;
 }
 
-/* The end of a keeper that is process 1 ends all others of its pid namespace. */
+/* The keeper adopts what their deaths leave behind, waits for the last one and writes down how the
+ * workload ended. */
 static void kill_all(const struct workload *workload)
 {
     struct process_tree tree = PROCESS_TREE_INIT;
 
-    if (workload->mode == WORKLOAD_OWN_PIDS) {
-        if (workload->root > 0)
-            (void)kill(workload->root, SIGKILL);
-        clock_sleep_msec(STEP_MSEC); /* the keeper writes down how it ended */
-        (void)kill(workload->keeper, SIGKILL);
-        return;
-    }
     if (process_tree_read(workload->keeper, &tree, NULL) < 0)
         return;
     for (size_t i = tree.count; i-- > 1;)
         (void)kill(tree.processes[i].pid, SIGKILL);
     process_tree_done(&tree);
+}
+
+/* Again and again, since a process can fork between being seen and being killed. */
+static bool kill_until_ended(const char *root, const char *name, const struct workload *workload)
+{
+    for (unsigned waited = 0; waited < KILL_TIMEOUT_MSEC; waited += KILL_STEP_MSEC) {
+        kill_all(workload);
+        if (wait_until_ended(root, name, KILL_STEP_MSEC))
+            return true;
+    }
+    /* The end of process 1 ends all others of its pid namespace. */
+    if (workload->mode == WORKLOAD_OWN_PIDS)
+        (void)kill(workload->keeper, SIGKILL);
+    return wait_until_ended(root, name, KILL_TIMEOUT_MSEC);
 }
 
 int workload_stop(const char *root, const char *name, unsigned timeout_msec, struct error *error)
@@ -51,11 +59,8 @@ int workload_stop(const char *root, const char *name, unsigned timeout_msec, str
     if (timeout_msec > 0 && workload.main > 0 && kill(workload.main, SIGTERM) < 0 &&
         workload.root > 0)
         (void)kill(workload.root, SIGTERM); /* the command has ended; it tells what is left */
-    if (!wait_until_ended(root, name, timeout_msec)) {
-        kill_all(&workload);
-        if (!wait_until_ended(root, name, KILL_TIMEOUT_MSEC))
-            r = error_set(error, "source-lives", ETIMEDOUT, "%s does not end", name);
-    }
+    if (!wait_until_ended(root, name, timeout_msec) && !kill_until_ended(root, name, &workload))
+        r = error_set(error, "source-lives", ETIMEDOUT, "%s does not end", name);
     workload_done(&workload);
     return r;
 }

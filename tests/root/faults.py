@@ -403,7 +403,7 @@ def sleeps(pid):
 class KilledTrack(Track):
     """Everybody is killed at some moment of a capture or restore of 300 MB."""
 
-    MOMENTS = 3
+    MOMENTS = 14
     CAPTURE = (("criu", signal.SIGKILL), ("snapshotctl", signal.SIGKILL),
                ("snapshotctl", signal.SIGINT), ("snapshotctl", signal.SIGTERM),
                ("stasis-keeper", signal.SIGKILL))
