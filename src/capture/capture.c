@@ -24,6 +24,7 @@
 #include "capture/state.h"
 #include "criu/launch.h"
 #include "criu/log.h"
+#include "proc/ending.h"
 #include "proc/namespaces.h"
 #include "workload/logs.h"
 #include "workload/remap.h"
@@ -31,6 +32,7 @@
 enum {
     DEFAULT_TIMEOUT_SECONDS = 60,
     GHOST_LIMIT = 1 << 30,
+    KILL_TIMEOUT_MSEC = 1000,
     END_TIMEOUT_MSEC = 20000,
     ENTERED_NAMESPACES = 1 << NAMESPACE_MOUNT | 1 << NAMESPACE_PID | 1 << NAMESPACE_NETWORK,
 };
@@ -179,6 +181,8 @@ static int at_point(const char *point, pid_t pid, void *context, struct error *e
     if (r == 0 && !capture->request->leave_running)
         r = capture_let_go(capture, error);
     capture->frozen_seconds = clock_seconds_since(capture->frozen_at);
+    if (capture->let_go)
+        phases_next(&capture->phases, "end source");
     return r;
 }
 
@@ -279,7 +283,8 @@ static int freeze_and_save(struct capture *capture, struct error *error)
     return r;
 }
 
-/* Waits until no process of a source that was not to be left running is there any more. */
+/* Waits until no process of a source that was not to be left running is there any more. CRIU has
+ * ended: a process that was not killed by now (as CRIU was, before it came to that) runs on. */
 static int wait_for_end(struct capture *capture, struct error *error)
 {
     for (size_t i = 0, waited = 0; i < capture->tree.count;) {
@@ -287,7 +292,8 @@ static int wait_for_end(struct capture *capture, struct error *error)
             i++;
             continue;
         }
-        if (waited++ == END_TIMEOUT_MSEC)
+        if (++waited == END_TIMEOUT_MSEC ||
+            (waited >= KILL_TIMEOUT_MSEC && !process_is_ending(capture->tree.processes[i].pid)))
             return error_set(error, "source-lives", ETIMEDOUT,
                              "The snapshot is complete, but process %d of its source did not end",
                              (int)capture->tree.processes[i].pid);
@@ -307,7 +313,6 @@ static int finish(struct capture *capture, struct error *error)
         if (r == 0)
             r = capture_publish(capture, error);
     } else {
-        phases_next(&capture->phases, "end source");
         r = wait_for_end(capture, error);
     }
     phases_end(&capture->phases);
