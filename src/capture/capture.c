@@ -258,6 +258,7 @@ static int freeze_and_save(struct capture *capture, struct error *error)
         .plugin_socket = -1,
         .messages = -1,
         .terminal = -1,
+        .spared = true,
     };
     int r;
 

@@ -92,6 +92,15 @@ static void raise_next_pid(pid_t least)
         (void)!write(fd, text, strlen(text));
 }
 
+/* Killed while it looks into a process it would take that process along. */
+static void ask_to_be_spared(void)
+{
+    CLEANUP(close_fd) int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+
+    if (fd >= 0)
+        (void)!write(fd, "-1000", 5);
+}
+
 /* Puts `fd` at `number` and lets it survive exec; nothing for -1. */
 static int place_fd(int fd, int number)
 {
@@ -184,6 +193,8 @@ _Noreturn static void become_criu(const struct criu_launch *launch, int carrier_
     (void)signal(SIGPIPE, SIG_DFL);
     if (launch->personality)
         (void)personality(launch->personality);
+    if (launch->spared)
+        ask_to_be_spared();
     if (launch->least_pid > 0)
         raise_next_pid(launch->least_pid + 1);
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)

@@ -8,6 +8,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
 
@@ -33,6 +34,7 @@ struct criu_launch {
     const int *inherited;
     size_t inherited_count;
     unsigned personality; /* personality(2) flags that restored processes inherit */
+    bool spared;          /* by the kernel when memory runs out, as far as we may say so */
     pid_t least_pid;      /* 0, or: it and what it forks take process ids above this one */
 };
 

@@ -164,14 +164,14 @@ class Running:
             stdin=subprocess.DEVNULL, stdout=self.output, stderr=self.errors, env=environment,
             cwd=place.directory)
         self.pid = self.process.pid
+        self.pidfd = os.pidfd_open(self.pid)
 
     def ended(self):
         return self.process.poll() is not None
 
     def wait(self):
-        pidfd = os.pidfd_open(self.pid)
-        ended = bool(select.select([pidfd], [], [], COMMAND_TIMEOUT)[0])
-        os.close(pidfd)
+        ended = bool(select.select([self.pidfd], [], [], COMMAND_TIMEOUT)[0])
+        os.close(self.pidfd)
         if not ended:
             self.process.kill()
         self.process.wait()
