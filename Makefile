@@ -21,13 +21,23 @@ lint: build ## look over the source without running it
 format: ## format the C files in place
 	@find src tests examples bench -name '*.[ch]' -exec clang-format -i {} +
 
+cluster: ## a Kubernetes of two nodes on this machine, which stays (as root)
+	@tools/cluster up
+
+cluster-down: ## remove all of it
+	@tools/cluster down
+
 install: ## install below PREFIX (default /usr/local; DESTDIR is honoured)
 	@tools/install $(PREFIX)
 
+images: ## images of the agent and the command line, by buildah; BASE=IMAGE: a placeholder of it, too
+	@tools/install-dependencies build deploy
+	@tools/build-images --save build-images $(if $(BASE),--base $(BASE))
+
 clean: ## remove what was built
-	@rm -rf build build-asan build-tsan build-clang build-install
+	@rm -rf build build-asan build-tsan build-clang build-install build-images
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
 
-.PHONY: build demo test check lint format install clean help
+.PHONY: build demo test check lint format cluster cluster-down install images clean help

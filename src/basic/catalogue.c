@@ -6,11 +6,17 @@
 #define CODE(code, title, why, cure) {code, title, why, cure},
 
 static const struct catalogue_entry entries[] = {
+#include "basic/catalogue-agent.def"
 #include "basic/catalogue-command.def"
+#include "basic/catalogue-container.def"
 #include "basic/catalogue-criu.def"
 #include "basic/catalogue-cuda.def"
 #include "basic/catalogue-image.def"
+#include "basic/catalogue-kube.def"
 #include "basic/catalogue-machine.def"
+#include "basic/catalogue-network.def"
+#include "basic/catalogue-rootfs.def"
+#include "basic/catalogue-runtime.def"
 #include "basic/catalogue-workload.def"
 };
 

@@ -33,6 +33,8 @@ int fault_point(const char *name, struct error *error)
         return 0;
     if (text_equal(wanted + length, ":kill"))
         (void)kill(getpid(), SIGKILL);
+    if (text_equal(wanted + length, ":stop"))
+        (void)raise(SIGSTOP);
     while (text_equal(wanted + length, ":hang"))
         (void)pause();
     if (wanted[length])

@@ -97,16 +97,27 @@ int file_write_atomic(int directory, const char *path, const void *data, size_t 
     return r;
 }
 
-int file_open_beneath(int directory, const char *path, int flags, mode_t mode)
+static int open_how(int directory, const char *path, int flags, mode_t mode, uint64_t resolve)
 {
     struct open_how how = {
         .flags = (uint64_t)(unsigned)flags | O_CLOEXEC,
         .mode = (flags & O_CREAT) ? mode : 0,
-        .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS,
+        .resolve = resolve,
     };
     long fd = syscall(SYS_openat2, directory, path, &how, sizeof how);
 
     return fd < 0 ? -errno : (int)fd;
+}
+
+int file_open_beneath(int directory, const char *path, int flags, mode_t mode)
+{
+    return open_how(directory, path, flags, mode,
+                    RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS);
+}
+
+int file_open_in_root(int root, const char *path, int flags, mode_t mode)
+{
+    return open_how(root, path, flags, mode, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS);
 }
 
 int directory_create_all(const char *path, mode_t mode)

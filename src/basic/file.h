@@ -23,6 +23,10 @@ int file_write_all(int fd, const void *data, size_t length);
  */
 int file_open_beneath(int directory, const char *path, int flags, mode_t mode);
 
+/* The same as a process whose "/" is `root` would: links are followed and stay inside, magic links
+ * are refused. */
+int file_open_in_root(int root, const char *path, int flags, mode_t mode);
+
 /* mkdir -p. */
 int directory_create_all(const char *path, mode_t mode);
 

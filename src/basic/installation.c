@@ -18,6 +18,8 @@ struct place {
 static const struct place places[] = {
     {PART_ROOT_PROCESS, STASIS_BUILD_DIRECTORY "/src/workload/stasis-root"},
     {PART_PLUGINS, STASIS_BUILD_DIRECTORY "/src/criu/plugin"},
+    {PART_CRIU_INSIDE, STASIS_BUILD_DIRECTORY "/src/criu/inside/criu-inside.so"},
+    {PART_NSRESTORE, STASIS_BUILD_DIRECTORY "/src/nsrestore/nsrestore"},
     {PART_FETCH_CRIU, STASIS_SOURCE_DIRECTORY "/tools/fetch-criu"},
 };
 
@@ -44,9 +46,12 @@ static const char *build_tree_path(const char *part)
 int installation_find(const char *part, char **ret_path, struct error *error)
 {
     const char *chosen = getenv("STASIS_LIBEXEC");
+    const char *plugins = text_equal(part, PART_PLUGINS) ? getenv("STASIS_PLUGINS") : NULL;
     CLEANUP(free_ptr) char *path = NULL;
 
-    if (chosen && *chosen)
+    if (plugins && *plugins)
+        path = text_copy(plugins);
+    else if (chosen && *chosen)
         path = text_format("%s/%s", chosen, part);
     else if (runs_from_build_tree() && build_tree_path(part))
         path = text_copy(build_tree_path(part));
@@ -57,4 +62,11 @@ int installation_find(const char *part, char **ret_path, struct error *error)
                          path);
     *ret_path = STEAL_PTR(path);
     return 0;
+}
+
+const char *installation_run_directory(void)
+{
+    const char *chosen = getenv("STASIS_RUN");
+
+    return chosen && *chosen ? chosen : "/run/stasis";
 }

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +19,7 @@
 #include "basic/installation.h"
 #include "basic/interrupt.h"
 #include "basic/text.h"
+#include "capture/container.h"
 #include "capture/cuda.h"
 #include "capture/frozen.h"
 #include "capture/preflight.h"
@@ -34,7 +36,7 @@ enum {
     GHOST_LIMIT = 1 << 30,
     KILL_TIMEOUT_MSEC = 1000,
     END_TIMEOUT_MSEC = 20000,
-    ENTERED_NAMESPACES = 1 << NAMESPACE_MOUNT | 1 << NAMESPACE_PID | 1 << NAMESPACE_NETWORK,
+    KEEPER_NAMESPACES = 1 << NAMESPACE_MOUNT | 1 << NAMESPACE_PID | 1 << NAMESPACE_NETWORK,
 };
 
 static unsigned timeout_of(const struct capture *capture)
@@ -43,20 +45,32 @@ static unsigned timeout_of(const struct capture *capture)
                                              : DEFAULT_TIMEOUT_SECONDS;
 }
 
-/* One capture of a workload at a time. */
+/* One capture of a tree at a time, by whatever name. The lock is on its root process itself:
+ * nothing is left of it when this process or that one has ended. */
 static int take_turn(struct capture *capture, struct error *error)
 {
-    CLEANUP(free_ptr) char *path = NULL;
+    CLEANUP(free_ptr) char *path = text_format("/proc/%d", (int)capture->root);
 
-    if (!capture->managed)
-        return 0;
-    path = workload_path(capture->request->root, capture->workload.name, "saving");
-    capture->turn = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    capture->turn = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (capture->turn < 0)
-        return error_set(error, "system", errno, "Can't open %s", path);
-    if (flock(capture->turn, LOCK_EX | LOCK_NB) < 0)
-        return error_set(error, "checkpoint-running", EBUSY, "%s", capture->workload.name);
-    return 0;
+        return error_set(error, "process-gone", errno, "There is no process %d",
+                         (int)capture->root);
+    if (flock(capture->turn, LOCK_EX | LOCK_NB) == 0)
+        return 0;
+    close_fd(&capture->turn);
+    return error_set(error, "checkpoint-running", EBUSY,
+                     "Process %d is looked into by another checkpoint", (int)capture->root);
+}
+
+static struct criu_place place_of(const struct capture *capture)
+{
+    if (capture->contained)
+        return (struct criu_place){.pid = capture->inside,
+                                   .kinds = container_entered(&capture->view),
+                                   .foreign = true,
+                                   .tidy = capture_container_tidy,
+                                   .root = capture->view.root};
+    return (struct criu_place){.pid = capture->inside, .kinds = KEEPER_NAMESPACES};
 }
 
 /* What is to be saved, and with what. */
@@ -65,9 +79,11 @@ static int inspect(struct capture *capture, struct error *error)
     int r;
 
     phases_next(&capture->phases, "inspect");
-    r = capture_inspect(capture, error);
+    r = capture_find(capture, error);
     if (r == 0)
         r = take_turn(capture, error);
+    if (r == 0)
+        r = capture_inspect(capture, error);
     if (r == 0)
         r = criu_find(&capture->criu, error);
     if (r == 0)
@@ -84,8 +100,9 @@ static int ask(struct capture *capture, struct preflight_report *ret_report, str
         .leave_running = request->leave_running,
         .tcp = request->tcp,
         .ghost_limit = request->ghost_limit ? request->ghost_limit : GHOST_LIMIT,
-        .private_shm = capture->inside && capture->workload.private_shm,
-        .entered = capture->inside ? ENTERED_NAMESPACES : 0,
+        .private_shm = capture->contained || (capture->inside && capture->workload.private_shm),
+        .contained = capture->contained,
+        .entered = capture->inside ? place_of(capture).kinds : 0,
         .store = request->root,
         .cuda_known = true,
     };
@@ -137,7 +154,8 @@ static int stage(struct capture *capture, struct error *error)
     phases_next(&capture->phases, "stage");
     r = fault_point("capture-stage", error);
     if (r == 0)
-        r = snapshot_writer_begin(capture->request->root, capture->id, &capture->writer, error);
+        r = snapshot_writer_begin(capture->request->root, capture->id, capture->request->version,
+                                  &capture->writer, error);
     if (r < 0)
         return r;
     if (mkdirat(snapshot_writer_directory(capture->writer), "criu", 0700) < 0)
@@ -158,6 +176,20 @@ static int lock(struct capture *capture, struct error *error)
     return capture_cuda_lock(capture, timeout_of(capture), error);
 }
 
+int capture_check_held(const struct capture *capture, struct error *error)
+{
+    /* Its parent may not have heard of its end yet, nor we of the parent's: its end of the socket
+     * is closed before anybody does. */
+    struct pollfd end = {.fd = capture->criu_socket, .events = POLLRDHUP};
+    siginfo_t information = {0};
+
+    if (poll(&end, 1, 0) != 0 ||
+        waitid(P_PID, (id_t)capture->helper, &information, WEXITED | WNOHANG | WNOWAIT) < 0 ||
+        information.si_pid != 0)
+        return error_set(error, "criu-died", ECHILD, "CRIU ended before the tree was saved");
+    return 0;
+}
+
 /* CRIU has saved everything and holds the tree frozen: all that is left to do before the source
  * may end is done here. A failure makes CRIU let the source run on. */
 static int at_point(const char *point, pid_t pid, void *context, struct error *error)
@@ -176,13 +208,15 @@ static int at_point(const char *point, pid_t pid, void *context, struct error *e
         r = fault_point("capture-frozen", error);
     if (r == 0)
         r = capture_save_surroundings(capture, error);
+    if (r == 0)
+        r = capture_check_held(capture, error);
     if (r == 0 && !capture->request->leave_running)
         r = capture_publish(capture, error);
     if (r == 0 && !capture->request->leave_running)
         r = capture_let_go(capture, error);
     capture->frozen_seconds = clock_seconds_since(capture->frozen_at);
-    if (capture->let_go)
-        phases_next(&capture->phases, "end source");
+    if (r == 0)
+        phases_next(&capture->phases, capture->let_go ? "end source" : "resume source");
     return r;
 }
 
@@ -192,7 +226,7 @@ static const char **external_keys(const struct capture *capture)
     size_t count = 0;
 
     for (size_t i = 0; i < capture->outside_count; i++) {
-        if (capture->outside[i].terminal)
+        if (capture->outside[i].terminal || capture->outside[i].file)
             keys[count++] = capture->outside[i].key;
     }
     return keys;
@@ -209,8 +243,11 @@ static int converse(struct capture *capture, int socket, struct error *error)
         .leave_running = request->leave_running,
         .shell_job = (capture->inside ? root->inner_sid : root->sid) != pid,
         .tcp = request->tcp,
-        .network_lock =
-            capture->tcp_outside && request->tcp == TCP_KEEP ? NETWORK_LOCK_NFT : NETWORK_LOCK_NONE,
+        /* What a container has open to others comes back as closed by them, wherever it comes back:
+         * nothing has to be kept from it meanwhile. */
+        .network_lock = capture->tcp_outside && request->tcp == TCP_KEEP && !capture->contained
+                            ? NETWORK_LOCK_NFT
+                            : NETWORK_LOCK_NONE,
         .ghost_limit = request->ghost_limit ? request->ghost_limit : GHOST_LIMIT,
         .timeout_seconds = timeout_of(capture),
         .external = external,
@@ -223,16 +260,18 @@ static int converse(struct capture *capture, int socket, struct error *error)
 static int run_criu(struct capture *capture, const struct criu_launch *launch, struct error *error)
 {
     CLEANUP(close_fd) int receiver = -1, sender = -1, socket = -1;
-    pid_t child = -1;
+    const struct criu_place place = place_of(capture);
     int r = criu_carrier_make(&receiver, &sender, error);
 
     if (r == 0)
-        r = criu_start(launch, capture->inside, sender, &child, error);
+        r = criu_start(launch, &place, sender, &capture->helper, error);
     close_fd(&sender);
     if (r == 0)
         r = criu_carrier_receive(receiver, &socket, error);
+    capture->criu_socket = socket;
     if (r == 0)
         r = converse(capture, socket, error);
+    capture->criu_socket = -1;
     /* CRIU kills the tree, with it goes the pid namespace, and with that CRIU: its answer may not
      * reach us. What counts is whether the source has ended (wait_for_end). */
     if (r < 0 && capture->let_go && error && error_is(error, "criu-died")) {
@@ -240,8 +279,8 @@ static int run_criu(struct capture *capture, const struct criu_launch *launch, s
         r = 0;
     }
     close_fd(&socket);
-    if (child > 0)
-        (void)waitpid(child, NULL, 0);
+    if (capture->helper > 0)
+        (void)waitpid(capture->helper, NULL, 0);
     return r;
 }
 
@@ -250,7 +289,7 @@ static int run_criu(struct capture *capture, const struct criu_launch *launch, s
 static int freeze_and_save(struct capture *capture, struct error *error)
 {
     CLEANUP(close_fd) int plugin = -1;
-    CLEANUP(free_ptr) char *plugins = NULL;
+    CLEANUP(free_ptr) char *plugins = NULL, *inside = NULL;
     struct criu_launch launch = {
         .binary = capture->criu.path,
         .images_directory = capture->images,
@@ -271,6 +310,9 @@ static int freeze_and_save(struct capture *capture, struct error *error)
     if (r == 0 && capture->cuda_count > 0)
         r = cuda_worker_plugin_for_capture(capture->cuda, capture->cuda_processes,
                                            capture->cuda_count, &plugin, error);
+    if (r == 0 && capture->contained)
+        r = installation_find(PART_CRIU_INSIDE, &inside, error);
+    launch.inside = inside;
     launch.plugin_directory = plugins;
     launch.plugin_socket = plugin;
     if (r < 0)
@@ -366,6 +408,11 @@ static void forget(struct capture *capture)
     for (size_t i = 0; i < capture->outside_count; i++)
         free(capture->outside[i].key);
     free(capture->outside);
+    container_view_done(&capture->view);
+    overlay_done(&capture->overlay);
+    close_fd(&capture->upper);
+    json_decref(capture->rootfs);
+    json_decref(capture->memory);
     process_tree_done(&capture->tree);
     workload_done(&capture->workload);
     criu_installation_done(&capture->criu);
@@ -377,11 +424,31 @@ static void forget(struct capture *capture)
     phases_done(&capture->phases);
 }
 
+/* What failed, failed because there is nobody any more. */
+static int explain_end(const struct capture *capture, int result, struct error *error)
+{
+    CLEANUP(free_ptr) char *before = NULL;
+
+    if (!error || !error->code || !text_starts_with(error->code, "criu-") ||
+        capture->tree.count == 0 || process_alive(&capture->tree.processes[0]))
+        return result;
+    before = text_copy(error->message);
+    return error_set(error, "workload-ended", ESRCH,
+                     "Process %d ended while it was being saved (%s)",
+                     (int)capture->tree.processes[0].pid, before);
+}
+
 int capture_run(const struct capture_request *request, struct capture_result *ret_result,
                 struct error *error)
 {
-    struct capture capture = {
-        .request = request, .workload = WORKLOAD_INIT, .images = -1, .work = -1, .turn = -1};
+    struct capture capture = {.request = request,
+                              .workload = WORKLOAD_INIT,
+                              .view = CONTAINER_VIEW_INIT,
+                              .upper = -1,
+                              .criu_socket = -1,
+                              .images = -1,
+                              .work = -1,
+                              .turn = -1};
     int r;
 
     phases_begin(&capture.phases, request->reporter);
@@ -398,8 +465,10 @@ int capture_run(const struct capture_request *request, struct capture_result *re
         r = finish(&capture, error);
     if (r == 0)
         r = tell(&capture, ret_result);
-    else if (capture.managed)
+    else if (capture.managed && capture.turn >= 0)
         capture_mark_saved(&capture, NULL);
+    if (r < 0)
+        r = explain_end(&capture, r, error);
     r = settle_logs(&capture, r, error);
     forget(&capture);
     return r;
@@ -408,12 +477,20 @@ int capture_run(const struct capture_request *request, struct capture_result *re
 int capture_preflight(const struct capture_request *request, struct preflight_report *ret_report,
                       struct error *error)
 {
-    struct capture capture = {
-        .request = request, .workload = WORKLOAD_INIT, .images = -1, .work = -1, .turn = -1};
+    struct capture capture = {.request = request,
+                              .workload = WORKLOAD_INIT,
+                              .view = CONTAINER_VIEW_INIT,
+                              .upper = -1,
+                              .criu_socket = -1,
+                              .images = -1,
+                              .work = -1,
+                              .turn = -1};
     int r;
 
     phases_begin(&capture.phases, NULL);
-    r = capture_inspect(&capture, error);
+    r = capture_find(&capture, error);
+    if (r == 0)
+        r = capture_inspect(&capture, error);
     if (r == 0)
         r = capture_cuda_find(&capture, error);
     if (r == 0)

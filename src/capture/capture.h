@@ -15,15 +15,19 @@
 #include "criu/service.h"
 
 struct capture_request {
-    const char *root; /* of all snapshots */
-    const char *name; /* of a workload, or NULL and: */
-    pid_t pid;        /* root of any process tree */
-    const char *id;   /* of the snapshot; NULL: the workload's name, or made from the command */
+    const char *root;    /* of all snapshots */
+    const char *name;    /* of a workload, or NULL and: */
+    pid_t pid;           /* root of any process tree */
+    const char *id;      /* of the snapshot; NULL: the workload's name, or made from the command */
+    const char *version; /* NULL: the next one */
     bool leave_running;
     enum tcp_policy tcp;
     unsigned timeout_seconds; /* for locking CUDA and for freezing; 0: default */
     uint64_t ghost_limit;     /* 0: default */
     bool keep_logs;
+    const char *const *exclusions; /* of a container's files: container/rootfs.h; may be NULL */
+    bool skip_rootfs;              /* leave a container's changed files out */
+    json_t *container; /* what its runtime says of it, for the manifest; NULL: nothing */
     struct reporter *reporter;
 };
 

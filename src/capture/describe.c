@@ -9,6 +9,7 @@
 #include "basic/cleanup.h"
 #include "basic/file.h"
 #include "basic/text.h"
+#include "capture/container.h"
 #include "capture/state.h"
 #include "workload/attributes.h"
 
@@ -93,9 +94,12 @@ static json_t *describe_outside(const struct capture *capture)
     for (size_t i = 0; i < capture->outside_count; i++) {
         const struct outside *outside = &capture->outside[i];
 
-        (void)json_array_append_new(list, json_pack("{ss ss sb}", "key", outside->key, "kind",
-                                                    outside->terminal ? "terminal" : "pipe",
-                                                    "writes", (int)outside->writes));
+        (void)json_array_append_new(list, json_pack("{ss ss sb si}", "key", outside->key, "kind",
+                                                    outside->terminal ? "terminal"
+                                                    : outside->file   ? "file"
+                                                                      : "pipe",
+                                                    "writes", (int)outside->writes, "stdio",
+                                                    outside->stdio));
     }
     return list;
 }
@@ -114,7 +118,9 @@ static json_t *describe_command(const struct capture *capture)
 /* The root process is ours and has none of its own: what counts is what the command has. */
 static unsigned tree_personality(const struct capture *capture)
 {
-    size_t first = capture->inside && capture->workload.root != capture->workload.main ? 1 : 0;
+    size_t first =
+        capture->managed && capture->inside && capture->workload.root != capture->workload.main ? 1
+                                                                                                : 0;
     CLEANUP(free_ptr) pid_t *pids = allocate((capture->tree.count + 1) * sizeof *pids);
     size_t count = 0;
 
@@ -136,16 +142,19 @@ static json_t *describe_workload(const struct capture *capture)
     pid_t main_pid = has_main ? capture->workload.main_inner : root_pid;
     pid_t sid = capture->inside ? root->inner_sid : root->sid;
 
-    return json_pack("{so so ss si si si sb so ss so so sb sb si}", "name",
-                     text_json(capture->managed ? capture->workload.name : capture->id), "command",
-                     describe_command(capture), "mode", capture->inside ? "own" : "host", "root",
-                     (int)root_pid, "main", (int)main_pid, "highest_id", (int)capture->highest_id,
-                     "shell_job", (int)(sid != root_pid), "processes", describe_processes(capture),
-                     "tcp", tcp_names[capture->request->tcp], "outside", describe_outside(capture),
-                     "stdio", capture->managed ? text_json(capture->workload.stdio) : json_null(),
-                     "private_shm", (int)(capture->inside && capture->workload.private_shm),
-                     "left_running", (int)capture->request->leave_running, "personality",
-                     (int)tree_personality(capture));
+    return json_pack(
+        "{so so ss si si si sb so ss so so sb sb si}", "name",
+        text_json(capture->managed ? capture->workload.name : capture->id), "command",
+        describe_command(capture), "mode",
+        capture->contained ? "container"
+        : capture->inside  ? "own"
+                           : "host",
+        "root", (int)root_pid, "main", (int)main_pid, "highest_id", (int)capture->highest_id,
+        "shell_job", (int)(sid != root_pid), "processes", describe_processes(capture), "tcp",
+        tcp_names[capture->request->tcp], "outside", describe_outside(capture), "stdio",
+        capture->managed ? text_json(capture->workload.stdio) : json_null(), "private_shm",
+        (int)(capture->inside && capture->workload.private_shm), "left_running",
+        (int)capture->request->leave_running, "personality", (int)tree_personality(capture));
 }
 
 json_t *capture_describe(const struct capture *capture)
@@ -164,6 +173,8 @@ json_t *capture_describe(const struct capture *capture)
         (void)json_object_set(manifest, "remaps", capture->remaps);
     if (json_array_size(capture->attributes) > 0)
         (void)json_object_set(manifest, "attributes", capture->attributes);
+    if (capture->contained)
+        (void)json_object_set_new(manifest, "container", capture_container_describe(capture));
     if (capture->cuda_facts)
         (void)json_object_set(manifest, "cuda", capture->cuda_facts);
     return manifest;

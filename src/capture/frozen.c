@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -10,6 +11,7 @@
 #include "basic/fault.h"
 #include "basic/file.h"
 #include "basic/text.h"
+#include "capture/container.h"
 #include "criu/images.h"
 #include "workload/attributes.h"
 #include "workload/keeper.h"
@@ -77,9 +79,17 @@ int capture_save_surroundings(struct capture *capture, struct error *error)
     if (r < 0)
         return r;
     r = criu_image_mend(capture->images, error);
+    read_attributes(capture);
+    if (capture->contained) {
+        if (r == 0)
+            r = capture_container_check_names(capture, error);
+        if (r == 0)
+            r = capture_container_save(capture, error);
+        capture_container_tidy(capture->images, capture->view.root);
+        return r;
+    }
     if (r == 0)
         r = keep_deleted_files(capture, error);
-    read_attributes(capture);
     if (r < 0 || !capture->inside)
         return r;
     r = save_root_process(capture, error);
@@ -129,14 +139,18 @@ int capture_let_go(struct capture *capture, struct error *error)
     CLEANUP(free_ptr)
     char *reference = text_format("%s@%s", snapshot_writer_id(capture->writer),
                                   snapshot_writer_version(capture->writer));
-    int r = 0;
+    int r = capture_check_held(capture, error);
 
-    if (capture->managed)
+    if (r == 0 && capture->managed)
         capture_mark_saved(capture, reference);
-    if (capture->cuda_count > 0)
+    if (r == 0 && capture->cuda_count > 0)
         r = cuda_worker_commit(capture->cuda, error);
     if (r == 0)
         r = fault_point("capture-let-go", error);
     capture->let_go = r == 0;
+    /* The first process of a pid namespace can't be ended from within, where CRIU is. CRIU ends
+     * with it. */
+    if (r == 0 && capture->contained)
+        (void)kill(capture->root, SIGKILL);
     return r;
 }

@@ -13,6 +13,7 @@
 #include "basic/cleanup.h"
 #include "basic/file.h"
 #include "basic/text.h"
+#include "capture/container.h"
 #include "capture/state.h"
 #include "proc/descriptors.h"
 #include "proc/namespaces.h"
@@ -117,6 +118,8 @@ struct connections {
     size_t socket_count;
     struct descriptor *terminals; /* shallow copies: numbers only */
     size_t terminal_count;
+    struct descriptor *strays; /* shallow, too */
+    size_t stray_count;
     bool masters[1 << 10]; /* terminals whose controlling side is in the tree, by index */
 };
 
@@ -189,7 +192,24 @@ static void note_master(struct connections *all, pid_t pid, int fd)
     }
 }
 
-static int note_descriptors(struct connections *all, pid_t pid, struct error *error)
+/* A file of a file system that the container does not see: what its output was sent to, say. */
+static void note_stray_file(struct connections *all, const struct descriptor *descriptor)
+{
+    all->strays = grow(all->strays, all->stray_count, sizeof *all->strays);
+    all->strays[all->stray_count] = *descriptor;
+    all->strays[all->stray_count++].target = NULL;
+}
+
+static bool is_stray(const struct capture *capture, const struct descriptor *descriptor)
+{
+    return capture->contained && descriptor->mount >= 0 &&
+           (descriptor->kind == DESCRIPTOR_FILE || descriptor->kind == DESCRIPTOR_FIFO ||
+            descriptor->kind == DESCRIPTOR_CHARACTER_DEVICE) &&
+           !mount_table_find(&capture->view.mounts, descriptor->mount);
+}
+
+static int note_descriptors(const struct capture *capture, struct connections *all, pid_t pid,
+                            struct error *error)
 {
     struct descriptor_table table = DESCRIPTOR_TABLE_INIT;
     int r = descriptor_table_read(pid, &table, error);
@@ -199,6 +219,8 @@ static int note_descriptors(struct connections *all, pid_t pid, struct error *er
     for (size_t i = 0; i < table.count; i++) {
         const struct descriptor *descriptor = &table.descriptors[i];
 
+        if (is_stray(capture, descriptor))
+            note_stray_file(all, descriptor);
         if (descriptor->kind == DESCRIPTOR_PIPE)
             note_pipe(all, descriptor);
         if (descriptor->kind == DESCRIPTOR_TERMINAL) {
@@ -214,11 +236,33 @@ static int note_descriptors(struct connections *all, pid_t pid, struct error *er
     return 0;
 }
 
-static void add_outside(struct capture *capture, char *key, bool terminal, bool writes)
+static void add_outside(struct capture *capture, struct outside entry)
 {
+    for (size_t i = 0; i < capture->outside_count; i++) {
+        if (text_equal(capture->outside[i].key, entry.key)) {
+            free(entry.key);
+            return;
+        }
+    }
     capture->outside = grow(capture->outside, capture->outside_count, sizeof *capture->outside);
-    capture->outside[capture->outside_count++] =
-        (struct outside){.key = key, .terminal = terminal, .writes = writes};
+    entry.stdio = -1;
+    capture->outside[capture->outside_count++] = entry;
+}
+
+static char *pipe_key(uint64_t inode)
+{
+    return text_format("pipe:[%" PRIu64 "]", inode);
+}
+
+static char *terminal_key(const struct descriptor *terminal)
+{
+    return text_format("tty[%" PRIx64 ":%" PRIx64 "]", (uint64_t)terminal->device_number,
+                       (uint64_t)terminal->device);
+}
+
+static char *file_key(const struct descriptor *file)
+{
+    return text_format("file[%x:%" PRIx64 "]", (unsigned)file->mount, file->inode);
 }
 
 static void note_shared(struct connections *all, const char *link)
@@ -265,25 +309,58 @@ static int find_shared_pipes(struct capture *capture, struct connections *all, s
     return r;
 }
 
+static bool has_master(const struct connections *all, const struct descriptor *terminal)
+{
+    unsigned index = minor(terminal->device_number) + (major(terminal->device_number) - 136) * 256;
+
+    return index < sizeof all->masters && all->masters[index];
+}
+
 static void conclude_outside(struct capture *capture, const struct connections *all)
 {
     for (size_t i = 0; i < all->pipe_count; i++) {
-        const struct pipe_end *end = &all->pipes[i];
-
-        if (end->shared)
-            add_outside(capture, text_format("pipe:[%" PRIu64 "]", end->inode), false, end->writes);
+        if (all->pipes[i].shared)
+            add_outside(capture, (struct outside){.key = pipe_key(all->pipes[i].inode),
+                                                  .writes = all->pipes[i].writes});
     }
     for (size_t i = 0; i < all->terminal_count; i++) {
-        const struct descriptor *terminal = &all->terminals[i];
-        unsigned index =
-            minor(terminal->device_number) + (major(terminal->device_number) - 136) * 256;
-
-        if (index >= sizeof all->masters || !all->masters[index])
-            add_outside(capture,
-                        text_format("tty[%" PRIx64 ":%" PRIx64 "]",
-                                    (uint64_t)terminal->device_number, (uint64_t)terminal->device),
-                        true, true);
+        if (!has_master(all, &all->terminals[i]))
+            add_outside(capture, (struct outside){.key = terminal_key(&all->terminals[i]),
+                                                  .terminal = true,
+                                                  .writes = true});
     }
+    for (size_t i = 0; i < all->stray_count; i++)
+        add_outside(capture,
+                    (struct outside){.key = file_key(&all->strays[i]),
+                                     .file = true,
+                                     .writes = (all->strays[i].flags & O_ACCMODE) != O_RDONLY});
+}
+
+static char *key_of(const struct descriptor *descriptor)
+{
+    if (descriptor->kind == DESCRIPTOR_PIPE)
+        return pipe_key(descriptor->inode);
+    return descriptor->kind == DESCRIPTOR_TERMINAL ? terminal_key(descriptor)
+                                                   : file_key(descriptor);
+}
+
+/* Which of the root's three standard descriptors is which. Where one thing is several of them, it
+ * is the lowest. */
+static void find_stdio(struct capture *capture)
+{
+    struct descriptor_table table = DESCRIPTOR_TABLE_INIT;
+
+    if (capture->outside_count == 0 || descriptor_table_read(capture->root, &table, NULL) < 0)
+        return;
+    for (size_t i = 0; i < table.count && table.descriptors[i].fd <= 2; i++) {
+        CLEANUP(free_ptr) char *key = key_of(&table.descriptors[i]);
+
+        for (size_t k = 0; k < capture->outside_count; k++) {
+            if (capture->outside[k].stdio < 0 && text_equal(capture->outside[k].key, key))
+                capture->outside[k].stdio = table.descriptors[i].fd;
+        }
+    }
+    descriptor_table_done(&table);
 }
 
 static bool contains(const uint64_t *inodes, size_t count, uint64_t inode)
@@ -346,7 +423,7 @@ static int look_at_process(struct capture *capture, struct connections *all, siz
     int r = 0;
 
     if (capture->tree.processes[index].state != 'Z')
-        r = note_descriptors(all, capture->tree.processes[index].pid, &own);
+        r = note_descriptors(capture, all, capture->tree.processes[index].pid, &own);
     if (r < 0 && (index == 0 || !error_is(&own, "process-gone"))) {
         error_move(error, &own);
         return r;
@@ -368,9 +445,12 @@ static int find_outside(struct capture *capture, struct error *error)
         r = find_shared_pipes(capture, &all, error);
     if (r == 0)
         conclude_outside(capture, &all);
+    if (r == 0)
+        find_stdio(capture);
     free(all.pipes);
     free(all.sockets);
     free(all.terminals);
+    free(all.strays);
     return r;
 }
 
@@ -422,17 +502,25 @@ static int check_left_behind(const struct capture *capture, struct error *error)
     return r;
 }
 
-int capture_inspect(struct capture *capture, struct error *error)
+int capture_find(struct capture *capture, struct error *error)
 {
     int r = find_target(capture, error);
 
+    if (r == 0)
+        recognise_workload(capture);
+    if (r == 0)
+        r = capture_container_find(capture, error);
+    return r;
+}
+
+int capture_inspect(struct capture *capture, struct error *error)
+{
+    int r = process_tree_read(capture->root, &capture->tree, error);
+
     if (r < 0)
         return r;
-    recognise_workload(capture);
-    r = process_tree_read(capture->root, &capture->tree, error);
-    if (r < 0)
-        return r;
-    r = check_left_behind(capture, error);
+    r = capture->contained ? capture_container_check_others(capture, error)
+                           : check_left_behind(capture, error);
     if (r < 0)
         return r;
     find_highest_id(capture);

@@ -29,6 +29,7 @@ struct preflight_request {
     bool skip_in_flight;       /* connections that nobody has accepted yet are left out */
     uint64_t ghost_limit;      /* bytes of one deleted file; 0: CRIU's default of 1 MiB */
     bool private_shm;          /* /dev/shm is the tree's own and is saved with the snapshot */
+    bool contained;            /* the tree is a container: CRIU works as criu/inside/ says */
     unsigned entered;          /* 1 << enum namespace_kind: CRIU enters these of the root */
     const char *store;         /* where the snapshot goes: its free space is compared; NULL: not */
     uint64_t device_memory;    /* bytes on all GPUs, for the forecast */

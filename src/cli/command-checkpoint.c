@@ -6,6 +6,7 @@
 #include "basic/interrupt.h"
 #include "basic/text.h"
 #include "capture/capture.h"
+#include "cli/container-choice.h"
 #include "cli/invocation.h"
 #include "cli/output.h"
 
@@ -45,14 +46,28 @@ int command_checkpoint(const struct invocation *invocation, struct error *error)
         .tcp = tcp_of(invocation),
         .timeout_seconds = (unsigned)(option_seconds(invocation, "timeout") + 0.999),
         .ghost_limit = option_number(invocation, "ghost-limit"),
+        .skip_rootfs = option_flag(invocation, "no-rootfs"),
         .keep_logs = option_flag(invocation, "keep-logs"),
         .reporter = invocation->reporter,
     };
+    struct container_choice choice = {0};
     struct capture_result result = {0};
-    int r;
+    size_t exclusions;
+    int r = 0;
 
+    request.exclusions = option_texts(invocation, "exclude", &exclusions);
+    if (container_is_chosen(invocation))
+        r = container_choice_find(invocation, &choice, error);
+    if (r < 0)
+        return r;
+    if (choice.pid > 0) {
+        request.pid = choice.pid;
+        request.container = choice.facts;
+        request.id = request.id ? request.id : container_choice_id(&choice);
+    }
     interrupt_catch();
     r = capture_run(&request, &result, error);
+    container_choice_done(&choice);
     if (r < 0)
         return r;
     announce(invocation, &result);

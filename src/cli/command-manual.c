@@ -143,10 +143,12 @@ static void print_synopsis(const struct command *command)
         return;
     if (operand->ends_options)
         (void)fputs(".Op Fl \\-\n", stdout);
-    (void)fputs(operand->minimum == 0 && !operand->instead ? ".Op Ar " : ".Ar ", stdout);
+    (void)fputs(operand->minimum == 0 && !operand->instead[0] ? ".Op Ar " : ".Ar ", stdout);
     print_quoted(operand->name);
-    if (operand->instead)
-        (void)printf(" | Fl \\-%s Ar PID", operand->instead);
+    if (operand->instead[0])
+        (void)printf(" | Fl \\-%s Ar PID", operand->instead[0]);
+    if (operand->instead[1])
+        (void)printf(" | Fl \\-%s Ar NAME", operand->instead[1]);
     if (operand->ends_options)
         (void)fputs(" Op Ar argument ...", stdout);
     (void)fputc('\n', stdout);

@@ -8,6 +8,7 @@
 #include "basic/text.h"
 #include "capture/capture.h"
 #include "capture/preflight.h"
+#include "cli/container-choice.h"
 #include "cli/invocation.h"
 #include "cli/output.h"
 #include "cli/report.h"
@@ -95,10 +96,19 @@ int command_preflight(const struct invocation *invocation, struct error *error)
         .tcp = tcp_of(option_text(invocation, "tcp")),
         .ghost_limit = option_number(invocation, "ghost-limit"),
         .leave_running = option_flag(invocation, "leave-running"),
+        .skip_rootfs = option_flag(invocation, "no-rootfs"),
     };
     struct preflight_report report = PREFLIGHT_REPORT_INIT;
-    int r = capture_preflight(&request, &report, error);
+    struct container_choice choice = {0};
+    int r = 0;
 
+    if (container_is_chosen(invocation))
+        r = container_choice_find(invocation, &choice, error);
+    if (r == 0 && choice.pid > 0)
+        request.pid = choice.pid;
+    if (r == 0)
+        r = capture_preflight(&request, &report, error);
+    container_choice_done(&choice);
     if (r < 0)
         return r;
     if (invocation->json)

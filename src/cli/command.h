@@ -56,9 +56,9 @@ struct operand_definition {
     size_t minimum;
     size_t maximum;
     enum completion_kind completion;
-    const char *words;   /* for COMPLETE_WORDS; then nothing else is accepted */
-    const char *instead; /* an option that takes the operand's place: exactly one of the two */
-    bool ends_options;   /* everything from the first operand on belongs to it (a command line) */
+    const char *words;      /* for COMPLETE_WORDS; then nothing else is accepted */
+    const char *instead[2]; /* options that take the operand's place: exactly one of all is given */
+    bool ends_options; /* everything from the first operand on belongs to it (a command line) */
 };
 
 struct example {

@@ -72,9 +72,10 @@ static const struct exit_meaning run_exits[] = {
 };
 
 static const struct exit_meaning restore_exits[] = {
-    {3, "With --detach: refused, this machine or its GPUs do not fit the snapshot."},
-    {4, "With --detach: the snapshot is damaged."},
-    {5, "With --detach: this machine can't do it."},
+    {3, "With --detach, or into a container: refused, this machine or its GPUs do not fit the "
+        "snapshot."},
+    {4, "With --detach, or into a container: the snapshot is damaged."},
+    {5, "With --detach, or into a container: this machine can't do it."},
     {125, "Attached: snapshotctl itself failed; the workload does not run."},
     {-1, "128+N, attached: signal N ended the workload. Any other status, attached, is the "
          "workload's own."},
@@ -169,7 +170,53 @@ static const struct option_definition run_options[] = {
     END_OF_OPTIONS,
 };
 
+/* For checkpoint, preflight and restore alike. */
+#define OPTION_RUNTIME(command)                                                                    \
+    {                                                                                              \
+        .name = "runtime", .value = "SOCKET", .type = VALUE_TEXT, .completion = COMPLETE_FILE,     \
+        .help = "The container runtime to ask for --container",                                    \
+        .more = "The unix socket of its CRI. By default what OCI runtimes keep in /run is looked " \
+                "at first, then the usual sockets are asked.",                                     \
+        .example = "snapshotctl " command " --runtime /run/crio/crio.sock"                         \
+    }
+#define OPTION_RUNTIME_STATE(command)                                                   \
+    {                                                                                   \
+        .name = "runtime-state", .value = "DIR", .type = VALUE_TEXT,                    \
+        .completion = COMPLETE_DIRECTORY,                                               \
+        .help = "Where the OCI runtime or containerd keeps its state, for --container", \
+        .more = "Looked at before the usual places below /run.",                        \
+        .example = "snapshotctl " command " --runtime-state /run/user/0/runc"           \
+    }
+
+#define CONTAINER_MORE                                                                        \
+    "NAME is an id or the unique beginning of one, or, where the runtime is asked by CRI, a " \
+    "name or NAMESPACE/POD/CONTAINER. Containers of containerd, CRI-O, Docker, podman, runc " \
+    "and crun are found."
+
 static const struct option_definition checkpoint_options[] = {
+    {.name = "container",
+     .letter = 'c',
+     .value = "NAME",
+     .type = VALUE_TEXT,
+     .help = "A running container",
+     .more = CONTAINER_MORE " Beside its processes, changed files and the contents of its tmpfs "
+                            "mounts are saved; volumes are not.",
+     .example = "snapshotctl checkpoint --container web --id web"},
+    OPTION_RUNTIME("checkpoint --container web"),
+    OPTION_RUNTIME_STATE("checkpoint --container web"),
+    {.name = "exclude",
+     .value = "PATTERN",
+     .type = VALUE_TEXT,
+     .repeats = true,
+     .help = "Changed files of a container to leave out",
+     .more = "A pattern with a slash is for whole paths (\"/var/cache/*\"), one without for names "
+             "(\"*.pyc\"). What is left out is as in the image after a restore.",
+     .example = "snapshotctl checkpoint --container web --exclude __pycache__"},
+    {.name = "no-rootfs",
+     .type = VALUE_FLAG,
+     .help = "Leave all changed files of a container out",
+     .more = "For containers whose root is no overlay, or that change nothing that matters.",
+     .example = "snapshotctl checkpoint --container web --no-rootfs"},
     {.name = "pid",
      .letter = 'p',
      .value = "PID",
@@ -230,6 +277,36 @@ static const struct option_definition checkpoint_options[] = {
 };
 
 static const struct option_definition restore_options[] = {
+    {.name = "container",
+     .letter = 'c',
+     .value = "NAME",
+     .type = VALUE_TEXT,
+     .help = "The running container to restore into",
+     .more = CONTAINER_MORE " It should be of the image that the snapshot was taken of, with the "
+                            "same volumes, and its command should only sleep.",
+     .example = "snapshotctl restore web --container web-2"},
+    {.name = "container-pid",
+     .value = "PID",
+     .type = VALUE_PID,
+     .completion = COMPLETE_PID,
+     .help = "The same, by the container's first process",
+     .more = "For containers of any runtime, by the process id that the host sees.",
+     .example = "snapshotctl restore web --container-pid 4711"},
+    {.name = "here",
+     .type = VALUE_FLAG,
+     .help = "Restore into the container that this command itself runs in",
+     .more = "For a privileged container whose first process waits, such as restore-entrypoint(1), "
+             "which does all of this by itself. No agent and nothing on the host is needed.",
+     .example = "snapshotctl --root /checkpoints restore web --here"},
+    OPTION_RUNTIME("restore web --container web-2"),
+    OPTION_RUNTIME_STATE("restore web --container web-2"),
+    {.name = "any-image",
+     .type = VALUE_FLAG,
+     .help = "Restore into a container of another image, too",
+     .more = "Programs and libraries are mapped from the image's files, so another build of them "
+             "usually ends the restore, or the program. Asked for where the runtime tells digests "
+             "(--container by CRI).",
+     .example = "snapshotctl restore web --container web-2 --any-image"},
     {.name = "name",
      .letter = 'n',
      .value = "NAME",
@@ -295,6 +372,35 @@ static const struct option_definition restore_options[] = {
      .initial = "600",
      .help = "Give up after this long; nothing half-restored is left",
      .example = "snapshotctl restore llama --timeout 60"},
+    {.name = "marker",
+     .value = "FILE",
+     .type = VALUE_TEXT,
+     .help = "A file that tells the processes in a container that they are restored ones",
+     .more = "Its path as they see it, beginning with a slash. It holds the word `restored` and is "
+             "there before any of them goes on. Only for a restore into a container.",
+     .example = "snapshotctl restore web --container web-2 --marker /tmp/dynamo-restored"},
+    {.name = "logs",
+     .value = "DIR",
+     .type = VALUE_TEXT,
+     .completion = COMPLETE_DIRECTORY,
+     .help = "Where CRIU works and writes its logs, in a directory .logs",
+     .more = "The default is the store itself, which has to be writable for that.",
+     .example = "snapshotctl --root /checkpoints restore web --here --logs /tmp"},
+    {.name = "criu-log",
+     .value = "FILE",
+     .type = VALUE_TEXT,
+     .completion = COMPLETE_FILE,
+     .help = "Copy CRIU's log to this file, whether it worked or not",
+     .example = "snapshotctl restore llama --criu-log /tmp/criu-restore.log"},
+    {.name = "criu-log-level",
+     .value = "LEVEL",
+     .type = VALUE_WORD,
+     .initial = "2",
+     .words = "0|1|2|3|4",
+     .completion = COMPLETE_WORDS,
+     .help = "How much CRIU writes to its log",
+     .more = "1: errors, 2: warnings too, 3: what it does, 4: everything.",
+     .example = "snapshotctl restore llama --criu-log-level 4 --criu-log /tmp/criu.log"},
     END_OF_OPTIONS,
 };
 
@@ -376,6 +482,18 @@ static const struct option_definition preflight_options[] = {
      .completion = COMPLETE_PID,
      .help = "The root of a process tree that was not started by `snapshotctl run`",
      .example = "snapshotctl preflight --pid 4711"},
+    {.name = "container",
+     .letter = 'c',
+     .value = "NAME",
+     .type = VALUE_TEXT,
+     .help = "A running container",
+     .more = CONTAINER_MORE,
+     .example = "snapshotctl preflight --container web"},
+    OPTION_RUNTIME("preflight --container web"),
+    OPTION_RUNTIME_STATE("preflight --container web"),
+    {.name = "no-rootfs",
+     .type = VALUE_FLAG,
+     .help = "As for checkpoint: changed files would be left out"},
     {.name = "tcp",
      .value = "WHAT",
      .type = VALUE_WORD,
@@ -416,10 +534,13 @@ static const struct example checkpoint_examples[] = {
     {"snapshotctl checkpoint llama", "Save the workload 'llama' as snapshot 'llama' and end it."},
     {"snapshotctl checkpoint llama --leave-running", "The same, but it goes on."},
     {"snapshotctl checkpoint --pid 4711 --id service", "Save a process tree by its root process."},
+    {"snapshotctl checkpoint --container web", "Save a container, of any runtime."},
     END_OF_EXAMPLES,
 };
 
 static const struct example restore_examples[] = {
+    {"snapshotctl restore web --container web-2",
+     "Bring a container's snapshot back in another, running one."},
     {"snapshotctl restore llama --detach", "Bring the newest version back, in the background."},
     {"snapshotctl restore llama@2 --name experiment --network own --detach",
      "Bring version 2 back next to others."},
@@ -507,10 +628,12 @@ static const struct example help_examples[] = {
     END_OF_EXAMPLES,
 };
 
-#define OPERAND_WORKLOAD_OR_PID                                                      \
-    {                                                                                \
-        .name = "NAME", .minimum = 0, .maximum = 1, .completion = COMPLETE_WORKLOAD, \
-        .instead = "pid"                                                             \
+#define OPERAND_WORKLOAD_OR_PID                                                                   \
+    {                                                                                             \
+        .name = "NAME", .minimum = 0, .maximum = 1, .completion = COMPLETE_WORKLOAD, .instead = { \
+            "pid",                                                                                \
+            "container"                                                                           \
+        }                                                                                         \
     }
 #define OPERAND_WORKLOAD                                                            \
     {                                                                               \

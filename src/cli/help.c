@@ -22,8 +22,11 @@ char *command_synopsis(const struct command *command)
         return text_copy(command->options ? "[OPTION...]" : "");
     if (operand->ends_options)
         return text_format("%s[--] %s [ARGUMENT...]", options, operand->name);
-    if (operand->instead)
-        return text_format("%s%s | --%s PID", options, operand->name, operand->instead);
+    if (operand->instead[1])
+        return text_format("%s%s | --%s PID | --%s NAME", options, operand->name,
+                           operand->instead[0], operand->instead[1]);
+    if (operand->instead[0])
+        return text_format("%s%s | --%s PID", options, operand->name, operand->instead[0]);
     if (operand->minimum == 0)
         return text_format("%s[%s]", options, operand->name);
     return text_format("%s%s", options, operand->name);

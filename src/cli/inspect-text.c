@@ -157,11 +157,84 @@ static void print_files(FILE *stream, const struct manifest *contents, bool all)
     table_free(table);
 }
 
+static void print_text(FILE *stream, const char *title, const char *text)
+{
+    CLEANUP(free_ptr) char *safe = text_safe(text);
+
+    if (*text)
+        (void)fprintf(stream, "  %-10s%s\n", title, safe);
+}
+
+/* What a target has to have, and what it gets. */
+static void print_mounts(FILE *stream, const json_t *container)
+{
+    const json_t *mounts = view_array(container, "mounts");
+
+    for (size_t i = 0; i < json_array_size(mounts); i++) {
+        const json_t *mount = json_array_get(mounts, i);
+        CLEANUP(free_ptr) char *line = NULL;
+
+        if (strcmp(view_text(mount, "role", ""), "volume") != 0)
+            continue;
+        line =
+            text_format("%s (%s%s)", view_text(mount, "point", "?"), view_text(mount, "type", "?"),
+                        json_is_true(view_value(mount, "used")) ? ", files open in it" : "");
+        print_text(stream, "volume", line);
+    }
+    mounts = view_array(container, "memory");
+    for (size_t i = 0; i < json_array_size(mounts); i++) {
+        const json_t *mount = json_array_get(mounts, i);
+        CLEANUP(free_ptr) char *size = text_bytes(view_number(mount, "bytes"));
+        CLEANUP(free_ptr)
+        char *line = text_format("%s, %" PRIu64 " files, %s", view_text(mount, "point", "?"),
+                                 view_number(mount, "files"), size);
+
+        print_text(stream, "tmpfs", line);
+    }
+}
+
+static void print_rootfs(FILE *stream, const json_t *container)
+{
+    const json_t *rootfs = view_value(container, "rootfs");
+    CLEANUP(free_ptr) char *size = text_bytes(view_number(rootfs, "bytes"));
+    CLEANUP(free_ptr)
+    char *line = text_format("%" PRIu64 " new or changed (%s), %" PRIu64 " removed",
+                             view_number(rootfs, "files"), size, view_number(rootfs, "removed"));
+
+    print_text(stream, "files", json_is_object(rootfs) ? line : "not saved");
+}
+
+static void print_container(FILE *stream, const json_t *manifest)
+{
+    const json_t *container = view_value(manifest, "container");
+    const json_t *addresses = view_array(container, "addresses");
+
+    if (!json_is_object(container))
+        return;
+    (void)fprintf(stream, "\nContainer\n");
+    print_text(stream, "name", view_text(container, "name", ""));
+    print_text(stream, "id", view_text(container, "id", ""));
+    print_text(stream, "image", view_text(container, "image", ""));
+    print_text(stream, "digest", view_text(container, "image_digest", ""));
+    print_text(stream, "runtime", view_text(container, "runtime", ""));
+    print_text(stream, "pod", view_text(container, "pod.name", ""));
+    print_text(stream, "namespace", view_text(container, "pod.namespace", ""));
+    print_text(stream, "host name", view_text(container, "host_name", ""));
+    for (size_t i = 0; i < json_array_size(addresses); i++)
+        print_text(stream, "address",
+                   json_is_string(json_array_get(addresses, i))
+                       ? json_string_value(json_array_get(addresses, i))
+                       : "?");
+    print_rootfs(stream, container);
+    print_mounts(stream, container);
+}
+
 void inspect_text(FILE *stream, const struct snapshot *snapshot, bool all_files)
 {
     const json_t *manifest = snapshot_manifest(snapshot);
 
     print_facts(stream, snapshot);
+    print_container(stream, manifest);
     print_gpus(stream, manifest);
     print_processes(stream, manifest);
     print_phases(stream, manifest);

@@ -255,21 +255,37 @@ static int check_operand_words(const struct invocation *invocation, struct error
     return 0;
 }
 
+/* The operand, or one of the options that take its place. */
+static int check_instead(const struct invocation *invocation, struct error *error)
+{
+    const char *name = invocation->command->name;
+    const struct operand_definition *operand = &invocation->command->operand;
+    const char *second = operand->instead[1];
+    bool first_given = option_given(invocation, operand->instead[0]);
+    bool second_given = second && option_given(invocation, second);
+    int given = (invocation->operand_count > 0) + first_given + second_given;
+
+    if (given == 1)
+        return 0;
+    if (given == 0)
+        return error_set(error, "usage", 0, "'%s' needs %s or --%s%s%s", name, operand->name,
+                         operand->instead[0], second ? " or --" : "", second ? second : "");
+    return error_set(error, "usage", 0, "'%s' takes either %s or --%s%s%s, not both", name,
+                     operand->name, operand->instead[0], second ? " or --" : "",
+                     second ? second : "");
+}
+
 static int check_operands(const struct invocation *invocation, struct error *error)
 {
     const struct command *command = invocation->command;
     const struct operand_definition *operand = &command->operand;
     size_t count = invocation->operand_count;
+    int r;
 
-    if (operand->instead) {
-        bool given = option_given(invocation, operand->instead);
-
-        if (count == 0 && !given)
-            return error_set(error, "usage", 0, "'%s' needs %s or --%s", command->name,
-                             operand->name, operand->instead);
-        if (count > 0 && given)
-            return error_set(error, "usage", 0, "'%s' takes either %s or --%s, not both",
-                             command->name, operand->name, operand->instead);
+    if (operand->instead[0]) {
+        r = check_instead(invocation, error);
+        if (r < 0)
+            return r;
     }
     if (count < operand->minimum)
         return error_set(error, "usage", 0, "'%s' needs %s", command->name, operand->name);

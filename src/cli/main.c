@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "basic/text.h"
+#include "cli/container-choice.h"
 #include "cli/exit-status.h"
 #include "cli/help.h"
 #include "cli/invocation.h"
@@ -38,7 +39,8 @@ static bool json_wanted(int argc, char **argv)
 
 static bool is_attached(const struct invocation *invocation)
 {
-    return invocation->command->passes_status && !option_flag(invocation, "detach");
+    return invocation->command->passes_status && !option_flag(invocation, "detach") &&
+           !container_is_chosen(invocation);
 }
 
 /* The result of a handler as exit status; reports the error. */

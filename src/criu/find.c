@@ -13,12 +13,12 @@
 
 #include "basic/cleanup.h"
 #include "basic/file.h"
+#include "basic/installation.h"
 #include "basic/text.h"
 #include "criu/trial.h"
 
 /* Forgotten at restart, like the kernel that the trial was about. */
-#define MEMORY_DIRECTORY "/run/stasis"
-#define MEMORY_FILE MEMORY_DIRECTORY "/criu-trials"
+#define MEMORY_FILE "criu-trials"
 
 enum { MEMORY_MAXIMUM = 1 << 16 };
 
@@ -34,13 +34,19 @@ static char *identity(const char *path)
                        (uint64_t)st.st_size, (uint64_t)st.st_mtim.tv_sec, kernel.release);
 }
 
+static char *memory_path(void)
+{
+    return text_format("%s/" MEMORY_FILE, installation_run_directory());
+}
+
 static json_t *read_memory(void)
 {
+    CLEANUP(free_ptr) char *path = memory_path();
     CLEANUP(free_ptr) char *data = NULL;
     size_t length = 0;
     json_t *memory = NULL;
 
-    if (file_read(AT_FDCWD, MEMORY_FILE, MEMORY_MAXIMUM, &data, &length) == 0)
+    if (file_read(AT_FDCWD, path, MEMORY_MAXIMUM, &data, &length) == 0)
         memory = json_loadb(data, length, JSON_REJECT_DUPLICATES, NULL);
     if (!json_is_object(memory)) {
         json_decref(memory);
@@ -52,14 +58,15 @@ static json_t *read_memory(void)
 static void remember(const char *who, unsigned version)
 {
     json_t *memory = read_memory();
+    CLEANUP(free_ptr) char *path = memory_path();
     CLEANUP(free_ptr) char *data = NULL;
 
     if (json_object_size(memory) > 32)
         (void)json_object_clear(memory);
     (void)json_object_set_new(memory, who, json_integer(version));
     data = json_dumps(memory, JSON_INDENT(1));
-    if (data && directory_create_all(MEMORY_DIRECTORY, 0700) == 0)
-        (void)file_write_atomic(AT_FDCWD, MEMORY_FILE, data, strlen(data));
+    if (data && directory_create_all(installation_run_directory(), 0700) == 0)
+        (void)file_write_atomic(AT_FDCWD, path, data, strlen(data));
     json_decref(memory);
 }
 

@@ -233,6 +233,86 @@ int criu_image_mend(int directory, struct error *error)
                  : 0;
 }
 
+/* Any number that is no id of a namespace in these images, which count from 1. */
+enum { ANOTHER_NAMESPACE = 1 << 24 };
+
+/* The only image whose name needs no magic of its own beside the common one. */
+enum { INVENTORY_MAGIC_BYTES = 4 };
+
+static int write_inventory(int directory, const uint8_t *magic, const Criu__Inventory *inventory)
+{
+    uint32_t length = (uint32_t)criu__inventory__get_packed_size(inventory);
+    CLEANUP(free_ptr) uint8_t *data = allocate(INVENTORY_MAGIC_BYTES + sizeof length + length);
+
+    memcpy(data, magic, INVENTORY_MAGIC_BYTES);
+    memcpy(data + INVENTORY_MAGIC_BYTES, &length, sizeof length);
+    (void)criu__inventory__pack(inventory, data + INVENTORY_MAGIC_BYTES + sizeof length);
+    return file_write_atomic(directory, "inventory.img", data,
+                             INVENTORY_MAGIC_BYTES + sizeof length + length);
+}
+
+/* The first message of an image; NULL when it is too short. */
+static const uint8_t *first_message(const char *image, size_t left, size_t magic,
+                                    size_t *ret_length)
+{
+    const uint8_t *cursor = (const uint8_t *)image + magic;
+
+    if (left <= magic)
+        return NULL;
+    left -= magic;
+    return next_message(&cursor, &left, ret_length);
+}
+
+/* What the first process was in. */
+static int read_user_namespace(int directory, uint32_t *ret_number)
+{
+    CLEANUP(free_ptr) char *image = NULL;
+    Criu__KernelIds *ids = NULL;
+    const uint8_t *message;
+    size_t left = 0, length = 0;
+    int r = file_read(directory, "ids-1.img", IMAGE_MAXIMUM, &image, &left);
+
+    if (r < 0)
+        return r;
+    message = first_message(image, left, MAGIC_BYTES, &length);
+    ids = message ? criu__kernel_ids__unpack(NULL, length, message) : NULL;
+    if (!ids)
+        return -EBADMSG;
+    *ret_number = ids->user_namespace;
+    criu__kernel_ids__free_unpacked(ids, NULL);
+    return 0;
+}
+
+int criu_image_choose_namespaces(int directory, struct error *error)
+{
+    CLEANUP(free_ptr) char *image = NULL;
+    Criu__Inventory *inventory = NULL;
+    const uint8_t *message = NULL;
+    size_t left = 0, length = 0;
+    uint32_t user = 0;
+    int r = file_read(directory, "inventory.img", IMAGE_MAXIMUM, &image, &left);
+
+    if (r == 0)
+        r = read_user_namespace(directory, &user);
+    if (r == 0)
+        message = first_message(image, left, INVENTORY_MAGIC_BYTES, &length);
+    if (message)
+        inventory = criu__inventory__unpack(NULL, length, message);
+    if (!inventory || !inventory->criu || !inventory->criu->has_pid_namespace) {
+        r = r < 0 ? r : -EBADMSG;
+    } else {
+        inventory->criu->pid_namespace = ANOTHER_NAMESPACE;
+        if (inventory->criu->has_user_namespace)
+            inventory->criu->user_namespace = user;
+        r = write_inventory(directory, (const uint8_t *)image, inventory);
+    }
+    if (inventory)
+        criu__inventory__free_unpacked(inventory, NULL);
+    return r < 0 ? error_set(error, r == -ENOSPC ? "disk-full" : "criu-protocol", r,
+                             "Can't change inventory.img")
+                 : 0;
+}
+
 void criu_names_free(char **names)
 {
     for (char **name = names; name && *name; name++)

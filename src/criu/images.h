@@ -22,3 +22,12 @@ int criu_image_ghost_names(int directory, char ***ret_names, struct error *error
  * its interval as remaining time.
  */
 int criu_image_mend(int directory, struct error *error);
+
+/*
+ * The processes were in the same pid namespace as CRIU, with number 1 among them. Makes a restore
+ * give them a pid namespace of their own, below the one that CRIU is in then, and leave them in
+ * CRIU's user namespace, whatever theirs was: CRIU makes a namespace where the numbers that it
+ * notes of itself and of the root process differ.
+ * "criu-protocol", "disk-full".
+ */
+int criu_image_choose_namespaces(int directory, struct error *error);

@@ -19,6 +19,7 @@
 #include "basic/cleanup.h"
 #include "basic/file.h"
 #include "basic/text.h"
+#include "criu/inside/inside.h"
 
 /* Above every fixed number, so that moving descriptors down never overwrites one. */
 enum { SAFE_FD = 300, START_TIMEOUT_MSEC = 30000 };
@@ -110,7 +111,7 @@ static int place_fd(int fd, int number)
 }
 
 struct safe_fds {
-    int images, work, plugin, messages, terminal;
+    int images, work, plugin, messages, terminal, mounts, users;
     int *inherited;
 };
 
@@ -127,6 +128,8 @@ static void copy_fds_up(const struct criu_launch *launch, struct safe_fds *safe)
         .plugin = safe_copy(launch->plugin_socket),
         .messages = safe_copy(launch->messages),
         .terminal = safe_copy(launch->terminal),
+        .mounts = safe_copy(launch->mount_namespace > 0 ? launch->mount_namespace : -1),
+        .users = safe_copy(launch->user_namespace > 0 ? launch->user_namespace : -1),
         .inherited = allocate((launch->inherited_count + 1) * sizeof(int)),
     };
     for (size_t i = 0; i < launch->inherited_count; i++)
@@ -135,13 +138,15 @@ static void copy_fds_up(const struct criu_launch *launch, struct safe_fds *safe)
 
 static int place_fds(const struct criu_launch *launch, int socket)
 {
-    CLEANUP(close_fd) int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    CLEANUP(close_fd) int opened = open("/dev/null", O_RDWR | O_CLOEXEC);
+    CLEANUP(close_fd) int null = safe_copy(opened);
     struct safe_fds safe;
     int r = 0;
 
-    copy_fds_up(launch, &safe);
     if (null < 0)
         return -errno;
+    copy_fds_up(launch, &safe);
+    close_fd(&opened); /* its number may be one of those below */
     r = place_fd(null, 0);
     if (r == 0)
         r = place_fd(null, 1);
@@ -155,6 +160,10 @@ static int place_fds(const struct criu_launch *launch, int socket)
         r = place_fd(socket, CRIU_SOCKET_FD);
     if (r == 0)
         r = place_fd(safe.plugin, CRIU_PLUGIN_FD);
+    if (r == 0)
+        r = place_fd(safe.mounts, CRIU_MOUNT_NAMESPACE_FD);
+    if (r == 0)
+        r = place_fd(safe.users, CRIU_USER_NAMESPACE_FD);
     for (size_t i = 0; r == 0 && i < launch->inherited_count; i++)
         r = place_fd(safe.inherited[i], CRIU_FIRST_INHERITED_FD + (int)i);
     if (safe.terminal >= 0)
@@ -166,6 +175,8 @@ static int place_fds(const struct criu_launch *launch, int socket)
 static int set_environment(const struct criu_launch *launch)
 {
     CLEANUP(free_ptr) char *number = text_format("%d", CRIU_PLUGIN_FD);
+    CLEANUP(free_ptr) char *mounts = text_format("%d", CRIU_MOUNT_NAMESPACE_FD);
+    CLEANUP(free_ptr) char *users = text_format("%d", CRIU_USER_NAMESPACE_FD);
 
     /* Stock plugins must not answer for our processes: without a plugin of ours CRIU looks into a
      * directory that is always there and never holds any. */
@@ -176,13 +187,59 @@ static int set_environment(const struct criu_launch *launch)
     (void)unsetenv("LD_PRELOAD");
     if (launch->plugin_socket >= 0 && setenv("STASIS_PLUGIN_FD", number, 1) < 0)
         return -errno;
+    if (launch->mount_namespace > 0 && setenv(INSIDE_VARIABLE, mounts, 1) < 0)
+        return -errno;
+    if (launch->user_namespace > 0 && setenv(INSIDE_USERS_VARIABLE, users, 1) < 0)
+        return -errno;
     return 0;
+}
+
+/* The private copy has a loader of its own; the script beside it, for people, needs a shell that
+ * not every image has, and what is to be preloaded must be preloaded into CRIU and not into a
+ * shell. Returns when there is no such copy. */
+static void exec_private_copy(const struct criu_launch *launch, const char *preloaded,
+                              char *socket_number)
+{
+    CLEANUP(free_ptr) char *directory = text_copy(launch->binary);
+    CLEANUP(free_ptr) char *loader = NULL, *libraries = NULL, *program = NULL;
+    char *slash = strrchr(directory, '/');
+    char *arguments[10];
+    size_t count = 0;
+
+    if (slash)
+        *slash = 0;
+    loader = text_format("%s/lib/loader", directory);
+    libraries = text_format("%s/lib", directory);
+    program = text_format("%s/criu.bin", directory);
+    if (access(loader, X_OK) < 0 || access(program, R_OK) < 0)
+        return;
+    arguments[count++] = loader;
+    arguments[count++] = (char *)"--library-path";
+    arguments[count++] = libraries;
+    if (preloaded) {
+        arguments[count++] = (char *)"--preload";
+        arguments[count++] = (char *)(uintptr_t)preloaded;
+    }
+    arguments[count++] = program;
+    arguments[count++] = (char *)"swrk";
+    arguments[count++] = socket_number;
+    arguments[count] = NULL;
+    (void)execv(loader, arguments);
+}
+
+static void exec_criu(const struct criu_launch *launch, char *socket_number)
+{
+    char *const arguments[] = {(char *)"criu", (char *)"swrk", socket_number, NULL};
+    const char *preloaded = launch->mount_namespace > 0 ? launch->inside : NULL;
+
+    exec_private_copy(launch, preloaded, socket_number);
+    if (!preloaded || setenv("LD_PRELOAD", preloaded, 1) == 0)
+        (void)execv(launch->binary, arguments);
 }
 
 _Noreturn static void become_criu(const struct criu_launch *launch, int carrier_sender)
 {
     char socket_number[16];
-    char *arguments[] = {(char *)"criu", (char *)"swrk", socket_number, NULL};
     sigset_t none;
     int pair[2];
 
@@ -191,6 +248,8 @@ _Noreturn static void become_criu(const struct criu_launch *launch, int carrier_
     (void)sigemptyset(&none);
     (void)sigprocmask(SIG_SETMASK, &none, NULL);
     (void)signal(SIGPIPE, SIG_DFL);
+    if (launch->load_namespace > 0 && setns(launch->load_namespace, CLONE_NEWNS) < 0)
+        _exit(127);
     if (launch->personality)
         (void)personality(launch->personality);
     if (launch->spared)
@@ -207,7 +266,7 @@ _Noreturn static void become_criu(const struct criu_launch *launch, int carrier_
     (void)snprintf(socket_number, sizeof socket_number, "%d", CRIU_SOCKET_FD);
     (void)close_range(CRIU_FIRST_INHERITED_FD + (unsigned)launch->inherited_count, ~0U,
                       CLOSE_RANGE_CLOEXEC);
-    (void)execv(launch->binary, arguments);
+    exec_criu(launch, socket_number);
     _exit(127);
 }
 
@@ -243,53 +302,96 @@ int criu_start_here(const struct criu_launch *launch, int carrier_sender, pid_t 
     return 0;
 }
 
-static int enter_namespaces(pid_t inside)
+/* The mount namespace last: until then /proc is ours. */
+static const enum namespace_kind entered_kinds[] = {
+    NAMESPACE_CGROUP,  NAMESPACE_IPC, NAMESPACE_UTS,
+    NAMESPACE_NETWORK, NAMESPACE_PID, NAMESPACE_MOUNT,
+};
+
+enum { ENTERED_KINDS = sizeof entered_kinds / sizeof entered_kinds[0] };
+
+static int open_namespaces(const struct criu_place *place, int fds[ENTERED_KINDS])
 {
-    static const char *const kinds[] = {"net", "pid", "mnt"};
-    int fds[3], r = 0;
+    int r = 0;
 
-    for (size_t i = 0; i < 3; i++) {
-        CLEANUP(free_ptr) char *path = text_format("/proc/%d/ns/%s", (int)inside, kinds[i]);
+    for (size_t i = 0; i < ENTERED_KINDS; i++) {
+        CLEANUP(free_ptr)
+        char *path =
+            text_format("/proc/%d/ns/%s", (int)place->pid, namespace_name(entered_kinds[i]));
 
+        fds[i] = -1;
+        if (!(place->kinds & 1U << entered_kinds[i]))
+            continue;
         fds[i] = open(path, O_RDONLY | O_CLOEXEC);
         if (fds[i] < 0)
             r = -errno;
     }
-    for (size_t i = 0; i < 3; i++) {
-        if (r == 0 && setns(fds[i], 0) < 0)
+    return r;
+}
+
+/* A foreign mount namespace is left to CRIU: `ret_mounts` is its descriptor. */
+static int enter_namespaces(const struct criu_place *place, int *ret_mounts)
+{
+    int fds[ENTERED_KINDS];
+    int r = open_namespaces(place, fds);
+
+    for (size_t i = 0; i < ENTERED_KINDS; i++) {
+        if (place->foreign && entered_kinds[i] == NAMESPACE_MOUNT)
+            *ret_mounts = steal_fd(&fds[i]);
+        else if (r == 0 && fds[i] >= 0 && setns(fds[i], 0) < 0)
             r = -errno;
         close_fd(&fds[i]);
     }
     return r;
 }
 
-/* The child of criu_start: goes inside, becomes the parent of CRIU and passes its end on. */
-_Noreturn static void go_inside(const struct criu_launch *launch, pid_t inside, int carrier_sender)
+/* Keeps two descriptors, as 3 and 4, and no others: what this process holds open besides would be
+ * taken for a sign of life of somebody else. */
+static void keep_for_tidying(int images, int root)
 {
+    CLEANUP(close_fd) int first = fd_duplicate(images, SAFE_FD);
+    CLEANUP(close_fd) int second = fd_duplicate(root, SAFE_FD);
+
+    if (first < 0 || second < 0 || dup3(first, 3, O_CLOEXEC) < 0 || dup3(second, 4, O_CLOEXEC) < 0)
+        return;
+    (void)close_range(5, ~0U, 0);
+}
+
+/* The child of criu_start: goes inside, becomes the parent of CRIU and passes its end on. */
+_Noreturn static void go_inside(const struct criu_launch *launch, const struct criu_place *place,
+                                int carrier_sender)
+{
+    struct criu_launch inside = *launch;
     int status = 0;
     pid_t pid;
 
     (void)setsid();
-    if (enter_namespaces(inside) < 0 || criu_start_here(launch, carrier_sender, &pid, NULL) < 0)
+    if (enter_namespaces(place, &inside.mount_namespace) < 0 ||
+        criu_start_here(&inside, carrier_sender, &pid, NULL) < 0)
         _exit(127);
-    (void)close_range(3, ~0U, 0);
+    if (place->tidy)
+        keep_for_tidying(launch->images_directory, place->root);
+    else
+        (void)close_range(3, ~0U, 0);
     while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
     }
+    if (place->tidy && status != 0)
+        place->tidy(3, 4);
     _exit(WIFEXITED(status) ? WEXITSTATUS(status) : 128);
 }
 
-int criu_start(const struct criu_launch *launch, pid_t inside, int carrier_sender, pid_t *ret_pid,
-               struct error *error)
+int criu_start(const struct criu_launch *launch, const struct criu_place *place, int carrier_sender,
+               pid_t *ret_pid, struct error *error)
 {
     pid_t pid;
 
-    if (inside == 0)
+    if (place->pid == 0)
         return criu_start_here(launch, carrier_sender, ret_pid, error);
     pid = fork();
     if (pid < 0)
         return error_set(error, "criu-start", errno, "Can't start a process for CRIU");
     if (pid == 0)
-        go_inside(launch, inside, carrier_sender);
+        go_inside(launch, place, carrier_sender);
     *ret_pid = pid;
     return 0;
 }

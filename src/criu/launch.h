@@ -13,6 +13,7 @@
 #include <sys/types.h>
 
 #include "basic/error.h"
+#include "proc/namespaces.h"
 
 /* Descriptor numbers inside CRIU; the messages name them. */
 enum {
@@ -20,17 +21,35 @@ enum {
     CRIU_WORK_FD = 11,
     CRIU_SOCKET_FD = 12,
     CRIU_PLUGIN_FD = 13,
-    CRIU_FIRST_INHERITED_FD = 14,
+    CRIU_MOUNT_NAMESPACE_FD = 14,
+    CRIU_USER_NAMESPACE_FD = 15,
+    CRIU_FIRST_INHERITED_FD = 16,
+};
+
+/* Where CRIU is to work: in these namespaces of a process. */
+struct criu_place {
+    pid_t pid;      /* 0: where we are */
+    unsigned kinds; /* 1 << enum namespace_kind */
+    bool foreign;   /* its mount namespace has neither CRIU nor its libraries: CRIU is loaded here
+                       and then goes there (criu/inside/inside.c) */
+    /* Optional: called by CRIU's parent when CRIU has failed or was killed, also where nobody else
+     * is left, with its images and the root directory of the processes. */
+    void (*tidy)(int images, int root);
+    int root;
 };
 
 struct criu_launch {
     const char *binary;           /* as the process that becomes CRIU sees the file system */
+    const char *inside;           /* path of criu-inside.so, for mount_namespace */
     const char *plugin_directory; /* NULL: CRIU runs without plugins */
     int images_directory;
-    int work_directory; /* logs and statistics */
-    int plugin_socket;  /* -1: none */
-    int messages;       /* where its standard error goes; -1: nowhere */
-    int terminal;       /* becomes the controlling terminal of its new session; -1: none */
+    int work_directory;  /* logs and statistics */
+    int plugin_socket;   /* -1: none */
+    int messages;        /* where its standard error goes; -1: nowhere */
+    int mount_namespace; /* entered when CRIU is loaded; 0: none */
+    int user_namespace;  /* entered after that one, as its root; 0: none */
+    int load_namespace;  /* the mount namespace where CRIU is loaded; 0: this one */
+    int terminal;        /* becomes the controlling terminal of its new session; -1: none */
     const int *inherited;
     size_t inherited_count;
     unsigned personality; /* personality(2) flags that restored processes inherit */
@@ -47,10 +66,9 @@ int criu_carrier_make(int *ret_receiver, int *ret_sender, struct error *error);
 int criu_start_here(const struct criu_launch *launch, int carrier_sender, pid_t *ret_pid,
                     struct error *error);
 
-/* Starts CRIU inside the pid, mount and network namespaces of `inside` (0: where we are). The
- * returned child is ours to reap and ends when CRIU ends. */
-int criu_start(const struct criu_launch *launch, pid_t inside, int carrier_sender, pid_t *ret_pid,
-               struct error *error);
+/* Starts CRIU in a place. The returned child is ours to reap and ends when CRIU ends. */
+int criu_start(const struct criu_launch *launch, const struct criu_place *place, int carrier_sender,
+               pid_t *ret_pid, struct error *error);
 
 /* Waits for the socket of the started CRIU. */
 int criu_carrier_receive(int carrier_receiver, int *ret_socket, struct error *error);

@@ -45,6 +45,7 @@ static const struct known_line known_lines[] = {
     {"is already being traced", "traced"},
     {"Unable to seize", "traced"},
     {"Timeout reached", "freeze-timeout"},
+    {"Can't dump that handle", "watch-on-overlay"},
 };
 
 /* Lines that CRIU marks as errors and that stop nothing, or only echo what failed before. */
@@ -88,7 +89,11 @@ struct findings {
 
 static void look_at_line(char *line, struct findings *findings)
 {
-    const char *text = error_text(line);
+    const char *text;
+
+    for (char *tab = line; (tab = strchr(tab, '\t'));)
+        *tab = ' ';
+    text = error_text(line);
 
     if (!text || is_harmless(text))
         return;

@@ -34,31 +34,40 @@ static int send_request(int socket, const Criu__Request *request, struct error *
     return 0;
 }
 
-static int wait_for_response(int socket, unsigned timeout_seconds, struct error *error)
+/* How an answer is waited for. */
+struct patience {
+    unsigned seconds; /* 0: for ever, and whatever signal comes */
+    int watch;        /* -1: none */
+};
+
+static int wait_for_response(int socket, const struct patience *patience, struct error *error)
 {
-    struct pollfd wait = {.fd = socket, .events = POLLIN};
+    struct pollfd wait[] = {{.fd = socket, .events = POLLIN}, {.fd = patience->watch}};
+    int limit = patience->seconds == 0 || patience->seconds > INT_MAX / 1000
+                    ? -1
+                    : (int)patience->seconds * 1000;
     int n;
 
-    if (timeout_seconds == 0)
-        return 0;
     do {
-        int r = interrupt_check(error);
+        int r = patience->seconds ? interrupt_check(error) : 0;
 
         if (r < 0)
             return r;
-        n = poll(&wait, 1, timeout_seconds > INT_MAX / 1000 ? -1 : (int)timeout_seconds * 1000);
+        n = poll(wait, 2, limit);
     } while (n < 0 && errno == EINTR);
+    if (n > 0 && !wait[0].revents)
+        return error_set(error, "criu-died", ECHILD, "CRIU and its helper ended");
     return n > 0 ? 0
                  : error_set(error, "criu-timeout", ETIMEDOUT, "CRIU did not answer within %u s",
-                             timeout_seconds);
+                             patience->seconds);
 }
 
-static int receive_response(int socket, unsigned timeout_seconds, Criu__Response **ret_response,
-                            struct error *error)
+static int receive_response(int socket, const struct patience *patience,
+                            Criu__Response **ret_response, struct error *error)
 {
     CLEANUP(free_ptr) uint8_t *data = NULL;
     ssize_t length;
-    int r = wait_for_response(socket, timeout_seconds, error);
+    int r = wait_for_response(socket, patience, error);
 
     if (r < 0)
         return r;
@@ -115,7 +124,7 @@ static int failed_response(const Criu__Response *response, const char *what, str
 
 /* Sends `request` and serves notifications until the answer to it has come. */
 static int converse(int socket, const Criu__Request *request, criu_notify_function *notify,
-                    void *context, const char *what, unsigned timeout_seconds,
+                    void *context, const char *what, const struct patience *patience,
                     Criu__Response **ret_response, struct error *error)
 {
     struct error own = ERROR_INIT;
@@ -124,7 +133,7 @@ static int converse(int socket, const Criu__Request *request, criu_notify_functi
     while (r == 0) {
         CLEANUP(free_response) Criu__Response *response = NULL;
 
-        r = receive_response(socket, timeout_seconds, &response, error);
+        r = receive_response(socket, patience, &response, error);
         if (r < 0)
             break;
         if (response->type == CRIU__REQUEST_TYPE__NOTIFY) {
@@ -183,6 +192,7 @@ static void set_common(Criu__Options *options, bool shell_job, int log_level, ch
 int criu_dump(int socket, const struct criu_dump *dump, criu_notify_function *notify, void *context,
               struct error *error)
 {
+    const struct patience patience = {.watch = -1};
     CLEANUP(free_response) Criu__Response *response = NULL;
     Criu__Options options = CRIU__OPTIONS__INIT;
     Criu__Request request = CRIU__REQUEST__INIT;
@@ -209,7 +219,7 @@ int criu_dump(int socket, const struct criu_dump *dump, criu_notify_function *no
     options.external = (char **)(uintptr_t)dump->external;
     request.type = CRIU__REQUEST_TYPE__DUMP;
     request.opts = &options;
-    return converse(socket, &request, notify, context, "save", 0, &response, error);
+    return converse(socket, &request, notify, context, "save", &patience, &response, error);
 }
 
 static Criu__InheritFd **inherited_messages(const struct criu_restore *restore)
@@ -230,6 +240,7 @@ static Criu__InheritFd **inherited_messages(const struct criu_restore *restore)
 int criu_restore(int socket, const struct criu_restore *restore, criu_notify_function *notify,
                  void *context, pid_t *ret_pid, struct error *error)
 {
+    const struct patience patience = {.seconds = restore->timeout_seconds, .watch = restore->watch};
     CLEANUP(free_response) Criu__Response *response = NULL;
     CLEANUP(free_ptr) Criu__InheritFd **inherited = inherited_messages(restore);
     Criu__Options options = CRIU__OPTIONS__INIT;
@@ -243,8 +254,7 @@ int criu_restore(int socket, const struct criu_restore *restore, criu_notify_fun
     options.inherit_fd = inherited;
     request.type = CRIU__REQUEST_TYPE__RESTORE;
     request.opts = &options;
-    r = converse(socket, &request, notify, context, "restore", restore->timeout_seconds, &response,
-                 error);
+    r = converse(socket, &request, notify, context, "restore", &patience, &response, error);
     if (r < 0)
         return r;
     if (!response->restore)
@@ -255,12 +265,13 @@ int criu_restore(int socket, const struct criu_restore *restore, criu_notify_fun
 
 int criu_version(int socket, unsigned *ret_version, struct error *error)
 {
+    const struct patience patience = {.seconds = 30, .watch = -1};
     CLEANUP(free_response) Criu__Response *response = NULL;
     Criu__Request request = CRIU__REQUEST__INIT;
     int r;
 
     request.type = CRIU__REQUEST_TYPE__VERSION;
-    r = converse(socket, &request, NULL, NULL, "describe", 30, &response, error);
+    r = converse(socket, &request, NULL, NULL, "describe", &patience, &response, error);
     if (r < 0)
         return r;
     if (!response->version)

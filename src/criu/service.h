@@ -48,6 +48,8 @@ struct criu_restore {
     unsigned timeout_seconds; /* between two signs of life of CRIU; 0: wait for ever. Where it is
                                  given, the wait ends with "interrupted" on a signal, too. */
     int log_level;
+    int watch; /* hangs up when whoever looks after CRIU has ended, and with it the restore;
+                  -1: nobody does */
 };
 
 /* Called when CRIU reports that it has reached a point ("post-dump", "post-restore", …) and waits

@@ -13,6 +13,7 @@
 
 #include "basic/cleanup.h"
 #include "basic/file.h"
+#include "basic/installation.h"
 #include "basic/text.h"
 #include "criu/launch.h"
 #include "criu/log.h"
@@ -69,11 +70,22 @@ static int start_subject(pid_t *ret_pid, struct error *error)
     return 0;
 }
 
+/* Where another place than that of the machine was chosen for what CRIU finds out about the kernel
+ * ($STASIS_RUN), CRIU is told by what is preloaded into it in a container (criu/inside). */
+static int keep_knowledge(char **ret_inside, int *ret_mounts)
+{
+    if (!getenv("STASIS_RUN") || installation_find(PART_CRIU_INSIDE, ret_inside, NULL) < 0)
+        return 0;
+    *ret_mounts = open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC);
+    return *ret_mounts > 0 ? *ret_mounts : 0;
+}
+
 /* One CRIU process for one request: `subject` 0 asks for the version only. */
 static int ask(const char *path, int directory, pid_t subject, unsigned *ret_version,
                struct error *error)
 {
-    CLEANUP(close_fd) int receiver = -1, sender = -1, socket = -1;
+    CLEANUP(close_fd) int receiver = -1, sender = -1, socket = -1, mounts = -1;
+    CLEANUP(free_ptr) char *inside = NULL;
     struct criu_launch launch = {.binary = path,
                                  .images_directory = directory,
                                  .work_directory = directory,
@@ -85,8 +97,10 @@ static int ask(const char *path, int directory, pid_t subject, unsigned *ret_ver
     pid_t child = -1;
     int r = criu_carrier_make(&receiver, &sender, error);
 
+    launch.mount_namespace = keep_knowledge(&inside, &mounts);
+    launch.inside = inside;
     if (r == 0)
-        r = criu_start(&launch, 0, sender, &child, error);
+        r = criu_start(&launch, &(struct criu_place){0}, sender, &child, error);
     close_fd(&sender);
     if (r == 0)
         r = criu_carrier_receive(receiver, &socket, error);
@@ -103,14 +117,16 @@ static int ask(const char *path, int directory, pid_t subject, unsigned *ret_ver
 
 int criu_trial(const char *path, unsigned *ret_version, struct error *error)
 {
-    char place[] = "/tmp/stasis-trial-XXXXXX";
+    const char *chosen = getenv("TMPDIR");
+    CLEANUP(free_ptr)
+    char *place = text_format("%s/stasis-trial-XXXXXX", chosen && *chosen ? chosen : "/tmp");
     CLEANUP(close_fd) int directory = -1;
     unsigned version = 0;
     pid_t subject = -1;
     int r;
 
     if (!mkdtemp(place))
-        return error_set(error, "system", errno, "Can't make a directory in /tmp");
+        return error_set(error, "system", errno, "Can't make %s", place);
     directory = open(place, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     r = directory < 0 ? error_set(error, "system", errno, "Can't open %s", place) : 0;
     if (r == 0)

@@ -306,11 +306,14 @@ bool worker_plugin_all_moved(const struct worker_plugin *plugin)
     return true;
 }
 
-static void unfinished_report(struct worker_plugin *plugin)
+/* Where CRIU is in the pid namespace of the processes that it ends, their first one takes it along,
+ * before or after its good-bye: from when all is committed on, that is no accident. */
+static void unfinished_report(const struct worker_server *server, struct worker_plugin *plugin)
 {
     if (plugin->error.code || plugin->count == 0)
         return;
-    if (plugin->role == WORKER_PLUGIN_FOR_RESTORE && worker_plugin_all_moved(plugin))
+    if (worker_plugin_all_moved(plugin) &&
+        (plugin->role == WORKER_PLUGIN_FOR_RESTORE || server->committed))
         return;
     if (!plugin->introduced) {
         (void)error_set(&plugin->error, "cuda-plugin-silent", 0,
@@ -341,7 +344,7 @@ void worker_plugin_end(struct worker_server *server)
     if (plugin->over)
         return;
     plugin->over = true;
-    unfinished_report(plugin);
+    unfinished_report(server, plugin);
     if (plugin->mask_tid > 0 && pid_levels_of(plugin->mask_tid, 0, &levels) == 0)
         (void)thread_mask_repair(plugin->mask_tid, plugin->mask_tid, plugin->mask);
     if (plugin->role == WORKER_PLUGIN_FOR_CAPTURE && !server->committed &&

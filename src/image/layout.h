@@ -13,6 +13,7 @@
 #define SNAPSHOT_ROOT_DEFAULT "/var/lib/stasis"
 #define SNAPSHOT_MANIFEST "manifest.json"
 #define SNAPSHOT_MANIFEST_SUM "manifest.sum"
+#define SNAPSHOT_DONE "checkpoint.done" /* in <root>/<id>: an agent has made a snapshot there */
 
 enum { SNAPSHOT_ID_MAXIMUM = 128 };
 

@@ -26,6 +26,7 @@ struct snapshot_writer {
     int versions;
     int directory; /* holds the lock that says that this writer lives */
     char *id;
+    const char *wanted; /* the version that was asked for, NULL: the next; valid in begin only */
     char *version;
     char *name; /* of the staging directory in `versions` */
     char *path;
@@ -94,11 +95,21 @@ static int next_version(int versions, uint64_t *ret_version)
     return 0;
 }
 
+/* -EEXIST: the version that was asked for is there. */
+static int choose_version(const struct snapshot_writer *writer, uint64_t *ret_version)
+{
+    if (!writer->wanted)
+        return next_version(writer->versions, ret_version);
+    if (faccessat(writer->versions, writer->wanted, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+        return -EEXIST;
+    return snapshot_version_parse(writer->wanted, ret_version);
+}
+
 static int make_staging(struct snapshot_writer *writer)
 {
     struct scratch_name name;
     uint64_t version = 0;
-    int r = next_version(writer->versions, &version);
+    int r = choose_version(writer, &version);
 
     if (r < 0)
         return r;
@@ -143,6 +154,9 @@ static int begin(struct snapshot_writer *writer, const char *root, struct error 
     r = -ENOENT;
     for (int attempt = 0; r == -ENOENT && attempt < 100; attempt++)
         r = reserve(writer);
+    if (r == -EEXIST)
+        return error_set(error, "snapshot-exists", 0, "There is a snapshot '%s@%s' already",
+                         writer->id, writer->wanted);
     if (r < 0) {
         CLEANUP(free_ptr) char *name = text_format("%s/%s/versions", root, writer->id);
 
@@ -155,18 +169,24 @@ static int begin(struct snapshot_writer *writer, const char *root, struct error 
     return fault_point("image-begin", error);
 }
 
-int snapshot_writer_begin(const char *root, const char *id, struct snapshot_writer **ret_writer,
-                          struct error *error)
+int snapshot_writer_begin(const char *root, const char *id, const char *version,
+                          struct snapshot_writer **ret_writer, struct error *error)
 {
     struct snapshot_writer *writer;
+    uint64_t number;
     int r = snapshot_id_check(id, error);
 
     if (r < 0)
         return r;
+    if (version && snapshot_version_parse(version, &number) < 0)
+        return error_set(error, "snapshot-id", EINVAL,
+                         "'%s' is no version: a number from 1 on without leading zeros", version);
     writer = allocate(sizeof *writer);
     writer->root = writer->parent = writer->versions = writer->directory = -1;
     writer->id = text_copy(id);
+    writer->wanted = version;
     r = begin(writer, root, error);
+    writer->wanted = NULL;
     if (r < 0) {
         snapshot_writer_free(writer);
         return r;

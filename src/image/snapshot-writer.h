@@ -18,11 +18,11 @@
 
 struct snapshot_writer;
 
-/* Makes (where needed) <root>/<id>/versions and in it an empty staging directory, for the next
- * version number, which stays reserved for this writer. Leftovers of writers of this id that have
- * died are removed. */
-int snapshot_writer_begin(const char *root, const char *id, struct snapshot_writer **ret_writer,
-                          struct error *error);
+/* Makes (where needed) <root>/<id>/versions and in it an empty staging directory, for `version`, or
+ * (NULL) the next version number, which stays reserved for this writer. Leftovers of writers of
+ * this id that have died are removed. "snapshot-exists": that version is there already. */
+int snapshot_writer_begin(const char *root, const char *id, const char *version,
+                          struct snapshot_writer **ret_writer, struct error *error);
 
 /* Where to put files and directories (regular ones only; modes are set to 0600 and 0700 by seal).
  * The names manifest.json and manifest.sum at the top are the writer's. Both stay the writer's. */

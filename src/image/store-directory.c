@@ -254,8 +254,10 @@ void store_remove_empty(const char *root, const char *id)
     int parent =
         directory < 0 ? -1 : openat(directory, id, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 
-    if (parent >= 0 && unlinkat(parent, "versions", AT_REMOVEDIR) == 0)
-        (void)unlinkat(directory, id, AT_REMOVEDIR);
+    if (parent < 0 || unlinkat(parent, "versions", AT_REMOVEDIR) < 0)
+        return;
+    (void)unlinkat(parent, SNAPSHOT_DONE, 0); /* nothing may look restorable any more */
+    (void)unlinkat(directory, id, AT_REMOVEDIR);
 }
 
 int store_delete(const char *root, const char *reference, struct error *error)

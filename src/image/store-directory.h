@@ -45,5 +45,5 @@ void snapshot_list_done(struct snapshot_list *list);
  * somebody has it open. */
 int store_delete(const char *root, const char *reference, struct error *error);
 
-/* Removes <root>/<id>/versions and <root>/<id> where nothing is in them. */
+/* Removes <root>/<id>/versions and <root>/<id> where nothing is in them (but for SNAPSHOT_DONE). */
 void store_remove_empty(const char *root, const char *id);

@@ -14,7 +14,8 @@
 
 enum verify_scope {
     VERIFY_METADATA, /* names, kinds and sizes of all; contents of all but bulk files */
-    VERIFY_BULK,     /* contents of bulk files only: criu/pages-*.img and files over 16 MiB */
+    VERIFY_BULK,     /* contents of bulk files only: criu/pages-*.img and files over 16 MiB, but
+                         no archives, which are used at once */
     VERIFY_ALL,
 };
 

@@ -2,12 +2,16 @@
 #include "proc/ending.h"
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "basic/cleanup.h"
+#include "basic/clock.h"
 #include "basic/file.h"
 #include "basic/text.h"
 #include "proc/parse.h"
@@ -15,6 +19,8 @@
 enum {
     EXITING = 4,          /* PF_EXITING of the kernel */
     FLAGS_AFTER_NAME = 8, /* the name's closing parenthesis is the first field here */
+    END_ROUNDS = 2000,
+    END_STEP_MSEC = 5,
 };
 
 /* Counted from behind the name, which may contain anything. */
@@ -52,8 +58,16 @@ static bool has_kill_pending(int tasks, const char *tid)
 
 bool process_is_ending(pid_t pid)
 {
-    CLEANUP(free_ptr) char *path = text_format("/proc/%d/task", (int)pid);
-    CLEANUP(close_directory) DIR *tasks = opendir(path);
+    CLEANUP(close_fd) int proc = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+    return process_is_ending_at(proc, pid);
+}
+
+bool process_is_ending_at(int proc, pid_t pid)
+{
+    CLEANUP(free_ptr) char *path = text_format("%d/task", (int)pid);
+    int fd = openat(proc, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    CLEANUP(close_directory) DIR *tasks = fd < 0 ? NULL : fdopendir(fd);
     const struct dirent *entry;
 
     while (tasks && (entry = readdir(tasks))) {
@@ -62,4 +76,45 @@ bool process_is_ending(pid_t pid)
             return false;
     }
     return true;
+}
+
+static bool lives_in(int proc, const char *pid, uint64_t mount_namespace)
+{
+    CLEANUP(free_ptr) char *path = text_format("%s/ns/mnt", pid);
+    struct stat st;
+
+    return fstatat(proc, path, &st, 0) == 0 && (uint64_t)st.st_ino == mount_namespace;
+}
+
+static unsigned end_round(int proc, uint64_t mount_namespace, pid_t spared)
+{
+    int again = openat(proc, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    CLEANUP(close_directory) DIR *directory = again < 0 ? NULL : fdopendir(again);
+    const struct dirent *entry;
+    unsigned ended = 0;
+    int pid;
+
+    while (directory && (entry = readdir(directory))) {
+        if (text_to_int(entry->d_name, &pid) < 0 || pid == getpid() || pid == spared ||
+            !lives_in(proc, entry->d_name, mount_namespace))
+            continue;
+        if (kill(pid, SIGKILL) == 0)
+            ended++;
+    }
+    return ended;
+}
+
+unsigned processes_end_in(int proc, uint64_t mount_namespace, pid_t spared)
+{
+    unsigned total = 0;
+
+    for (int round = 0; round < END_ROUNDS; round++) {
+        unsigned ended = end_round(proc, mount_namespace, spared);
+
+        if (ended == 0)
+            break;
+        total = round == 0 ? ended : total;
+        clock_sleep_msec(END_STEP_MSEC);
+    }
+    return total;
 }

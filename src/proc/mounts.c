@@ -2,6 +2,7 @@
 #include "proc/mounts.h"
 
 #include <errno.h>
+#include <linux/mount.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -147,4 +148,26 @@ const struct mount *mount_table_holder(const struct mount_table *table, const ch
             best = mount;
     }
     return best;
+}
+
+uint64_t mount_attributes(const char *options)
+{
+    static const struct {
+        const char *name;
+        uint64_t attribute;
+    } known[] = {{"ro", MOUNT_ATTR_RDONLY},
+                 {"nosuid", MOUNT_ATTR_NOSUID},
+                 {"nodev", MOUNT_ATTR_NODEV},
+                 {"noexec", MOUNT_ATTR_NOEXEC}};
+    CLEANUP(free_ptr) char *words = text_copy(options ? options : "");
+    uint64_t attributes = 0;
+    char *rest = NULL;
+
+    for (char *word = strtok_r(words, ",", &rest); word; word = strtok_r(NULL, ",", &rest)) {
+        for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
+            if (text_equal(word, known[i].name))
+                attributes |= known[i].attribute;
+        }
+    }
+    return attributes;
 }

@@ -42,3 +42,7 @@ const struct mount *mount_table_holder(const struct mount_table *table, const ch
 
 /* Takes over `text` (malloc) on success. 0, -EINVAL or -ENOMEM. */
 int mount_table_parse(char *text, struct mount_table *ret);
+
+/* The MOUNT_ATTR_* (mount_setattr(2)) that mount options ("ro,nosuid,relatime") stand for; of those
+ * that protect something. */
+uint64_t mount_attributes(const char *options);

@@ -110,7 +110,7 @@ static int check_pids(const struct restore *restore, struct error *error)
     uint64_t deadline = clock_now_usec() + (uint64_t)ZOMBIE_PATIENCE_MSEC * 1000;
     int r = 0;
 
-    if (restore->mode == WORKLOAD_OWN_PIDS)
+    if (restore->mode == WORKLOAD_OWN_PIDS || restore->plan.contained)
         return 0;
     if (restore->plan.captured_mode == WORKLOAD_OWN_PIDS)
         return error_set(error, "pid-taken", EEXIST,
@@ -192,7 +192,7 @@ int restore_check(struct restore *restore, struct error *error)
 
     if (r == 0)
         r = check_pids(restore, error);
-    if (r == 0)
+    if (r == 0 && !restore->plan.contained) /* whose network and files are other ones */
         r = restore_check_names(restore, error);
     if (r == 0)
         r = check_gpus(restore, error);

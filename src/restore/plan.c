@@ -41,6 +41,13 @@ static int read_pids(const json_t *list, pid_t **ret_pids, size_t *ret_count)
     return 0;
 }
 
+static int stdio_number(const json_t *value)
+{
+    json_int_t number = json_is_integer(value) ? json_integer_value(value) : -1;
+
+    return number >= 0 && number <= 2 ? (int)number : -1;
+}
+
 static int read_stand_ins(const json_t *list, struct restore_plan *plan)
 {
     size_t count = json_array_size(list);
@@ -56,6 +63,7 @@ static int read_stand_ins(const json_t *list, struct restore_plan *plan)
         stand_in->terminal =
             text_equal(json_string_value(json_object_get(entry, "kind")), "terminal");
         stand_in->writes = json_is_true(json_object_get(entry, "writes"));
+        stand_in->stdio = stdio_number(json_object_get(entry, "stdio"));
         if (!stand_in->key || strlen(stand_in->key) > 128)
             return -EINVAL;
         plan->needs_terminal |= stand_in->terminal;
@@ -78,6 +86,10 @@ int restore_plan_read(const json_t *manifest, struct restore_plan *ret_plan, str
     const char *stdio = json_string_value(json_object_get(workload, "stdio"));
     struct restore_plan plan = {
         .captured_mode = text_equal(mode, "own") ? WORKLOAD_OWN_PIDS : WORKLOAD_HOST_PIDS,
+        .contained = text_equal(mode, "container"),
+        .container = json_object_get(manifest, "container"),
+        .system_v =
+            json_is_true(json_object_get(json_object_get(manifest, "container"), "system_v")),
         .shell_job = json_is_true(json_object_get(workload, "shell_job")),
         .personality =
             (unsigned)json_integer_value(json_object_get(workload, "personality")) & 0xffffffffU,

@@ -13,37 +13,11 @@
 #include "basic/fault.h"
 #include "basic/file.h"
 #include "basic/installation.h"
-#include "basic/interrupt.h"
 #include "basic/text.h"
 #include "criu/log.h"
 #include "restore/state.h"
-#include "workload/attributes.h"
-#include "workload/logs.h"
 #include "workload/remap.h"
 #include "workload/start.h"
-
-enum { TURN_STEP_MSEC = 5 };
-
-/* Everything small is checked before CRIU sees it; bulk contents while CRIU works with them. */
-static int open_and_verify(struct restore *restore, struct error *error)
-{
-    struct verify_report report = VERIFY_REPORT_INIT;
-    int r = snapshot_open(restore->request->root, restore->request->reference, &restore->snapshot,
-                          error);
-
-    if (r == 0)
-        r = fault_point("restore-verify", error);
-    if (r == 0)
-        r = snapshot_verify(restore->snapshot, VERIFY_METADATA, 0, &report, NULL, error);
-    if (r == 0)
-        r = verify_report_check(&report, error);
-    verify_report_done(&report);
-    if (r == 0 && !restore->request->skip_verify)
-        r = snapshot_verify_start(restore->snapshot, VERIFY_BULK, 0, &restore->verification, error);
-    if (r == 0)
-        r = restore_plan_read(snapshot_manifest(restore->snapshot), &restore->plan, error);
-    return r;
-}
 
 static void choose_mode(struct restore *restore)
 {
@@ -54,40 +28,15 @@ static void choose_mode(struct restore *restore)
         restore->mode = WORKLOAD_HOST_PIDS;
 }
 
-/* The bulk files were read while CRIU restored; nothing runs on contents that are not right. */
-static int join_verification(struct restore *restore, struct error *error)
-{
-    struct verify_report report = VERIFY_REPORT_INIT;
-    int r;
-
-    if (!restore->verification)
-        return 0;
-    r = snapshot_verify_finish(restore->verification, &report, error);
-    if (r == 0)
-        r = verify_report_check(&report, error);
-    verify_report_done(&report);
-    return r;
-}
-
 static int at_point(const char *point, pid_t pid, void *context, struct error *error)
 {
     struct restore *restore = context;
-    int r;
 
     (void)pid;
     if (!text_equal(point, "post-restore"))
         return 0;
-    phases_next(&restore->phases, "checksums");
-    r = interrupt_check(error);
-    if (r == 0)
-        r = fault_point("restore-restored", error);
-    if (r == 0)
-        r = join_verification(restore, error);
-    if (r == 0)
-        r = attributes_apply(json_object_get(snapshot_manifest(restore->snapshot), "attributes"),
-                             restore->mode == WORKLOAD_OWN_PIDS ? restore->keeper.pid : 0, error);
-    phases_next(&restore->phases, restore->plan.cuda_count ? "cuda" : "resume");
-    return r;
+    return restore_finish_processes(
+        restore, restore->mode == WORKLOAD_OWN_PIDS ? restore->keeper.pid : 0, error);
 }
 
 static int claim_name(struct restore *restore, struct error *error)
@@ -119,23 +68,7 @@ static int open_files(struct restore *restore, struct error *error)
     restore->root_process = snapshot_open_file(restore->snapshot, "root-process");
     if (log < 0)
         return error_set(error, "system", errno, "Can't open the log of %s", restore->name);
-    return logs_open(restore->request->root, label, &restore->work_path, &restore->work, error);
-}
-
-static int prepare_cuda(struct restore *restore, struct error *error)
-{
-    int r;
-
-    if (restore->plan.cuda_count == 0)
-        return 0;
-    r = installation_find(PART_PLUGINS, &restore->plugins, error);
-    if (r == 0)
-        r = cuda_worker_start(&restore->cuda, error);
-    if (r == 0)
-        r = cuda_worker_plugin_for_restore(restore->cuda, restore->plan.cuda_pids,
-                                           restore->plan.cuda_count, restore->device_map,
-                                           &restore->plugin, error);
-    return r;
+    return restore_open_logs(restore, label, error);
 }
 
 /* Namespaces, shared memory and log are made, and CRIU is started in them. */
@@ -165,55 +98,6 @@ static int start_keeper(struct restore *restore, struct error *error)
     close_fd(&restore->carrier_sender);
     close_fd(&restore->plugin);
     return r;
-}
-
-static struct criu_inherited_fd *inherited_keys(const struct restore_plan *plan)
-{
-    struct criu_inherited_fd *keys = allocate((plan->stand_in_count + 1) * sizeof *keys);
-
-    for (size_t i = 0; i < plan->stand_in_count; i++)
-        keys[i].key = (char *)(uintptr_t)plan->stand_ins[i].key;
-    return keys;
-}
-
-static int run_criu(struct restore *restore, pid_t *ret_root, struct error *error)
-{
-    CLEANUP(free_ptr) struct criu_inherited_fd *keys = inherited_keys(&restore->plan);
-    CLEANUP(close_fd) int socket = -1;
-    struct criu_restore request = {
-        .shell_job = restore->plan.shell_job,
-        .tcp = restore->request->tcp_given ? restore->request->tcp : restore->plan.tcp,
-        .inherited = keys,
-        .inherited_count = restore->plan.stand_in_count,
-        .timeout_seconds = restore->request->timeout_seconds,
-        .log_level = 2,
-    };
-    int r = criu_carrier_receive(restore->carrier_receiver, &socket, error);
-
-    if (r == 0)
-        r = criu_restore(socket, &request, at_point, restore, ret_root, error);
-    if (r < 0)
-        criu_log_explain(restore->work, CRIU_RESTORE_LOG, error);
-    return r;
-}
-
-/* CRIU swallows what went wrong with a device; the worker remembers. */
-static int conclude_cuda(struct restore *restore, int result, struct error *error)
-{
-    struct error cause = ERROR_INIT;
-    int r;
-
-    if (restore->plan.cuda_count == 0)
-        return result;
-    r = cuda_worker_plugin_result(restore->cuda, NULL, &cause);
-    if (r < 0 && (result == 0 || !error || text_starts_with(error->code, "criu-"))) {
-        if (error)
-            error_done(error);
-        error_move(error, &cause);
-        return r;
-    }
-    error_done(&cause);
-    return result;
 }
 
 static void describe_workload(struct restore *restore)
@@ -260,30 +144,12 @@ static int restore_processes(struct restore *restore, struct error *error)
     if (r < 0)
         return r;
     phases_next(&restore->phases, "restore");
-    r = run_criu(restore, &root, error);
-    r = conclude_cuda(restore, r, error);
+    r = restore_run_criu(restore, at_point, &root, error);
+    r = restore_conclude_cuda(restore, r, error);
     if (r == 0)
         r = fault_point("restore-resumed", error);
     if (r == 0)
         r = hand_over(restore, root, error);
-    return r;
-}
-
-/* While CRIU brings back a deleted file it has a name for a moment, the same each time: so restores
- * of such a snapshot take turns. CRIU shares the description that is locked: a turn lasts until it
- * has ended, whatever becomes of us. */
-static int take_turn(struct restore *restore, struct error *error)
-{
-    int r = 0;
-
-    if (faccessat(restore->images, "remap-fpath.img", F_OK, 0) < 0)
-        return 0;
-    while (r == 0 && flock(restore->images, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK) {
-        clock_sleep_msec(TURN_STEP_MSEC);
-        r = interrupt_check(error);
-    }
-    if (r == 0)
-        remap_clear_ghosts(restore->images);
     return r;
 }
 
@@ -306,9 +172,9 @@ static int bring_back(struct restore *restore, struct error *error)
     if (r == 0)
         r = open_files(restore, error);
     if (r == 0)
-        r = prepare_cuda(restore, error);
+        r = restore_prepare_cuda(restore, error);
     if (r == 0)
-        r = take_turn(restore, error);
+        r = restore_take_turn(restore, error);
     if (r < 0)
         return r;
     r = remap_provide(remaps_of(restore), error);
@@ -340,66 +206,22 @@ static void tell(struct restore *restore, struct restore_result *ret_result,
     restore->workload = WORKLOAD_INIT;
     *ret_keeper = restore->keeper;
     restore->keeper = KEEPER_INIT;
-    (void)directory_remove_all(AT_FDCWD, restore->work_path);
-}
-
-static void forget(struct restore *restore)
-{
-    snapshot_verify_free(restore->verification);
-    cuda_worker_free(restore->cuda);
-    restore_plan_done(&restore->plan);
-    snapshot_free(restore->snapshot);
-    workload_done(&restore->workload);
-    criu_installation_done(&restore->criu);
-    close_fd(&restore->directory);
-    close_fd(&restore->lock);
-    close_fd(&restore->images);
-    close_fd(&restore->work);
-    close_fd(&restore->root_process);
-    close_fd(&restore->plugin);
-    close_fd(&restore->carrier_receiver);
-    close_fd(&restore->carrier_sender);
-    free(restore->work_path);
-    free(restore->plugins);
-    free(restore->device_map);
-    free(restore->name);
-    phases_done(&restore->phases);
-}
-
-static void mention_logs(const struct restore *restore, struct error *error)
-{
-    char *whole;
-
-    if (!error || !error->code || !restore->work_path)
-        return;
-    if (unlinkat(AT_FDCWD, restore->work_path, AT_REMOVEDIR) == 0)
-        return; /* empty: CRIU never wrote any */
-    whole = text_format("%s (logs: %s)", error->message, restore->work_path);
-    free(error->message);
-    error->message = whole;
+    restore_close_logs(restore);
 }
 
 int restore_run(const struct restore_request *request, struct restore_result *ret_result,
                 struct keeper *ret_keeper, struct error *error)
 {
-    struct restore restore = {
-        .request = request,
-        .directory = -1,
-        .lock = -1,
-        .images = -1,
-        .work = -1,
-        .root_process = -1,
-        .plugin = -1,
-        .carrier_receiver = -1,
-        .carrier_sender = -1,
-        .keeper = KEEPER_INIT,
-        .workload = WORKLOAD_INIT,
-    };
+    struct restore restore = RESTORE_INIT;
     int r;
 
+    restore.request = request;
     phases_begin(&restore.phases, request->reporter);
     phases_next(&restore.phases, "check");
-    r = open_and_verify(&restore, error);
+    r = restore_open(&restore, error);
+    if (r == 0 && restore.plan.contained)
+        r = error_set(error, "needs-container", EINVAL, "Snapshot %s",
+                      snapshot_id(restore.snapshot));
     if (r == 0)
         r = criu_find(&restore.criu, error);
     if (r == 0) {
@@ -414,9 +236,9 @@ int restore_run(const struct restore_request *request, struct restore_result *re
         tell(&restore, ret_result, ret_keeper);
     } else {
         undo(&restore);
-        mention_logs(&restore, error);
+        restore_mention_logs(&restore, error);
     }
-    forget(&restore);
+    restore_forget(&restore);
     return r;
 }
 

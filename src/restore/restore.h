@@ -32,6 +32,9 @@ struct restore_request {
     const char *device_map;
     bool skip_verify; /* contents of bulk files only; everything else is always checked */
     unsigned timeout_seconds;
+    const char *logs;     /* in its `.logs` CRIU works and logs; NULL: in that of `root` */
+    const char *criu_log; /* CRIU's log is copied there at the end; NULL: it is not */
+    int log_level;        /* of CRIU, 0 to 4 */
     struct reporter *reporter;
 };
 

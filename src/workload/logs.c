@@ -4,13 +4,15 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "basic/cleanup.h"
 #include "basic/file.h"
 #include "basic/text.h"
 
-enum { KEPT = 16 };
+enum { KEPT = 16, ATTEMPTS = 8 };
 
 struct entry {
     char *name;
@@ -48,9 +50,10 @@ static struct entry *list_entries(DIR *directory, size_t *ret_count)
     return entries;
 }
 
-static void prune(const char *place)
+static void prune(int place)
 {
-    CLEANUP(close_directory) DIR *directory = opendir(place);
+    CLEANUP(close_fd) int copy = openat(place, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    CLEANUP(close_directory) DIR *directory = copy < 0 ? NULL : fdopendir(steal_fd(&copy));
     CLEANUP(free_ptr) struct entry *entries = NULL;
     size_t count = 0;
 
@@ -66,22 +69,61 @@ static void prune(const char *place)
     }
 }
 
+/* Nobody else may have put it there, or may lead us elsewhere by it. */
+static int open_place(const char *path)
+{
+    int r = directory_create_all(path, 0700);
+    CLEANUP(close_fd) int fd = -1;
+    struct stat st;
+
+    if (r < 0)
+        return r;
+    fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0 || fstat(fd, &st) < 0)
+        return -errno;
+    return st.st_uid == geteuid() ? steal_fd(&fd) : -EPERM;
+}
+
+static int open_label(int place, const char *label)
+{
+    int fd;
+
+    prune(place);
+    (void)directory_remove_all(place, label);
+    if (mkdirat(place, label, 0700) < 0)
+        return -errno;
+    fd = openat(place, label, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    return fd < 0 ? -errno : fd;
+}
+
 int logs_open(const char *root, const char *label, char **ret_path, int *ret_fd,
               struct error *error)
 {
-    CLEANUP(free_ptr) char *place = text_format("%s/.logs", root);
-    CLEANUP(free_ptr) char *path = text_format("%s/%s", place, label);
-    int fd, r;
+    CLEANUP(free_ptr) char *path = text_format("%s/.logs", root);
+    int fd = -ENOENT;
 
-    prune(place);
-    (void)directory_remove_all(AT_FDCWD, path);
-    r = directory_create_all(path, 0700);
-    fd = r < 0 ? -1 : open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0) {
-        r = r < 0 ? r : -errno;
-        return error_set(error, r == -ENOSPC ? "disk-full" : "system", r, "Can't make %s", path);
+    /* A restore that has ended may remove the empty place at any moment. */
+    for (int attempt = 0; attempt < ATTEMPTS && fd == -ENOENT; attempt++) {
+        CLEANUP(close_fd) int place = open_place(path);
+
+        fd = place < 0 ? place : open_label(place, label);
     }
-    *ret_path = STEAL_PTR(path);
+    if (fd < 0)
+        return error_set(error, fd == -ENOSPC ? "disk-full" : "system", fd, "Can't make %s/%s",
+                         path, label);
+    *ret_path = text_format("%s/%s", path, label);
     *ret_fd = fd;
     return 0;
+}
+
+void logs_remove(const char *path)
+{
+    CLEANUP(free_ptr) char *place = text_copy(path);
+    char *slash = strrchr(place, '/');
+
+    (void)directory_remove_all(AT_FDCWD, path);
+    if (slash) {
+        *slash = 0;
+        (void)rmdir(place);
+    }
 }

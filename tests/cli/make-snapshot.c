@@ -31,7 +31,7 @@ static int make(char **argv, struct error *error)
 {
     CLEANUP(free_snapshot_writer) struct snapshot_writer *writer = NULL;
     json_t *manifest = json_load_file(argv[3], 0, NULL);
-    int r = snapshot_writer_begin(argv[1], argv[2], &writer, error);
+    int r = snapshot_writer_begin(argv[1], argv[2], NULL, &writer, error);
 
     for (char **file = argv + 4; r == 0 && *file; file++) {
         char *equals = strchr(*file, '=');

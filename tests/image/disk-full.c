@@ -62,7 +62,7 @@ static int publish_with(const char *root, uint64_t pages, struct error *error)
 {
     CLEANUP(free_snapshot_writer) struct snapshot_writer *writer = NULL;
     json_t *manifest;
-    int r = snapshot_writer_begin(root, "one", &writer, error);
+    int r = snapshot_writer_begin(root, "one", NULL, &writer, error);
 
     if (r < 0)
         return r;
@@ -119,7 +119,7 @@ static int test_begin(const char *root)
         if (fd < 0)
             break;
     }
-    r = snapshot_writer_begin(root, "two", &writer, &error);
+    r = snapshot_writer_begin(root, "two", NULL, &writer, &error);
     if (r >= 0 || !error_is(&error, "disk-full"))
         return complain("begin", r >= 0 ? "works without inodes" : error.message);
     error_done(&error);

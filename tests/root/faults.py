@@ -42,7 +42,12 @@ HOWS = ("fail", "kill")
 POINTS = pathlib.Path(__file__).resolve().parents[2] / "src/basic/fault-points.def"
 
 
+# What only a container has: tests/container/faults.py passes these.
+OF_CONTAINERS = {"capture-rootfs", "restore-memory", "restore-rootfs"}
+
+
 def points_of(*prefixes, without=()):
+    without = {*without, *OF_CONTAINERS}
     names = re.findall(r'^FAULT\("([^"]+)"\)$', POINTS.read_text(), re.MULTILINE)
     return [name for name in names if name.startswith(prefixes) and name not in without]
 
@@ -128,14 +133,14 @@ class Track:
             expect(added, "expected a snapshot, as the source has ended")
             source.restore(added[-1])
             source.answer()
-        return added
+        return set(added)
 
     def expect_capture_works(self):
         """A checkpoint afterwards works, and takes away what was left before it."""
         place, source = self.place, self.source
         done = place.must("checkpoint", *source.selection, "--leave-running")
         reference = f"{done['id']}@{done['version']}"
-        place.expect_sound(reference)
+        place.must("verify", reference)
         place.expect_quiet([source])
         place.expect_clean()
         source.answer()
@@ -150,10 +155,11 @@ class Track:
 class CaptureTrack(Track):
     """Every fault point of a checkpoint, over one kind of source."""
 
-    def __init__(self, settings, title, make):
+    def __init__(self, settings, title, make, left_points=("capture-", "image-")):
         super().__init__(settings)
         self.title = title
         self.make = make
+        self.left_points = left_points  # those to try with --leave-running
 
     def make_source(self):
         return self.make(self.place, "source").start()
@@ -161,8 +167,10 @@ class CaptureTrack(Track):
     def cases(self):
         never_left = {"capture-let-go", "image-delete"}
         never_ended = {"capture-resumed", "image-delete"}
-        for options, without in (([], never_ended), (["--leave-running"], never_left)):
-            for point in points_of("capture-", "image-", without=without):
+        for options, without, prefixes in (
+                ([], never_ended, ("capture-", "image-")),
+                (["--leave-running"], never_left, self.left_points)):
+            for point in points_of(*prefixes, without=without):
                 for how in HOWS:
                     name = " ".join([f"{self.title}: checkpoint", *options, point, how])
                     yield name, lambda p=point, h=how, o=options: self.capture(p, h, o)
@@ -245,6 +253,7 @@ class RunTrack(Track):
                 for how in HOWS:
                     name = " ".join(["run", *options, point, how])
                     yield name, lambda p=point, h=how, o=options: self.start(p, h, o)
+        yield "run: who is attached to it is killed", self.attached
 
     def start(self, point, how, options):
         source = KindSource(self.place, "started")
@@ -261,6 +270,25 @@ class RunTrack(Track):
         source.answer()
         self.place.must("stop", source.name)
         self.place.expect_quiet()
+
+    def attached(self):
+        """Once started, a workload stands alone."""
+        place = self.place
+        source = KindSource(place, "started")
+        source.kind = "threads"
+        running = place.start("run", "--name", source.name, "--", *source.command())
+        wait_until(lambda: place.living_names() == [source.name], "it to run")
+        kill(running.pid)
+        running.wait()
+        pid, = [one["pid"] for one in place.must("ps")["workloads"] if one["state"] == "running"]
+        source.settle(pid, ready=True)
+        source.answer()
+        place.must("checkpoint", source.name)
+        expect(not source.alive(), "expected it to end with its checkpoint")
+        source.restore()
+        source.answer()
+        place.must("stop", source.name)
+        place.expect_quiet()
 
 
 class DriverTrack(Track):
@@ -355,14 +383,15 @@ class HungDriverTrack(Track):
         helpers = set(place.find("stasis-keeper"))
         place.set_machine(f"hang {call}")
         running = place.start(*arguments)
-        wait_until(lambda: any(sleeps(pid) for pid in place.find("cuda-worker")),
-                   f"the driver to be in {call}")
-        victims = [running.pid] if victim == "snapshotctl" else place.find(victim)
-        for pid in set(victims) - helpers:
+        wait_until(lambda: any(sleeps(pid) for pid in place.find("cuda-worker")) and
+                   (victim == "snapshotctl" or set(place.find(victim)) - helpers),
+                   f"the driver to be in {call}, and {victim} at work")
+        victims = [running.pid] if victim == "snapshotctl" else \
+            set(place.find(victim)) - helpers
+        for pid in victims:
             kill(pid)
-        expect(victims, f"expected a {victim} at work")
         if victim != "snapshotctl":  # whoever depends on it has to notice
-            wait_until(lambda: not any(process_alive(pid) for pid in set(victims) - helpers),
+            wait_until(lambda: not any(process_alive(pid) for pid in victims),
                        f"the end of {victim}")
         place.set_machine()
         done = running.wait()
@@ -759,7 +788,7 @@ class ConflictTrack(Track):
         place, source = self.place, self.source
         self.save()
         number = source.number
-        options = [["--name", name] for name in ("one", "other")]
+        options = [["--name", name] for name in ("copy", source.name)]
         running = [place.start("restore", source.id, "--detach", *option) for option in options]
         done = [one.wait() for one in running]
         good = [one for one in done if one.status == 0]
@@ -835,7 +864,7 @@ def track(name):
 @track("capture")
 def capture_tracks(settings):
     return [CaptureTrack(settings, "tree", TreeSource),
-            CaptureTrack(settings, "by pid", OutsideSource),
+            CaptureTrack(settings, "by pid", OutsideSource, ("capture-resumed", "image-rename")),
             CaptureTrack(settings, "cuda", CudaSource)]
 
 

@@ -2,8 +2,12 @@
 /* Open descriptors of the kernel's own kinds of objects. */
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/sysmacros.h>
 
+#include "basic/cleanup.h"
+#include "basic/file.h"
 #include "basic/text.h"
 #include "capture/preflight/inspection.h"
 
@@ -75,6 +79,38 @@ static void check_pidfd(struct inspection *inspection, const struct inspected *i
                     descriptor->fd);
 }
 
+static bool is_overlay(const struct mount_table *mounts, dev_t device)
+{
+    for (size_t i = 0; i < mounts->count; i++) {
+        if (mounts->mounts[i].device == device && text_equal(mounts->mounts[i].type, "overlay"))
+            return true;
+    }
+    return false;
+}
+
+/* CRIU finds what is watched by its file handle, and an overlay has none: then it looks in a few
+ * directories only. The kernel writes device numbers as it keeps them: 20 bits of minor number. */
+static void check_watches(struct inspection *inspection, const struct inspected *inspected,
+                          const struct descriptor *descriptor)
+{
+    const struct mount_table *mounts = inspection_mounts(inspection, inspected);
+    CLEANUP(free_ptr) char *path = text_format("fdinfo/%d", descriptor->fd);
+    CLEANUP(free_ptr) char *text = NULL;
+
+    if (!mounts || file_read(inspected->directory, path, 16 << 20, &text, NULL) < 0)
+        return;
+    for (const char *cursor = text; (cursor = strstr(cursor, " sdev:"));) {
+        unsigned long number = strtoul(cursor += strlen(" sdev:"), NULL, 16);
+
+        if (!is_overlay(mounts, makedev(number >> 20, number & 0xfffff)))
+            continue;
+        finding_add(inspection, "watch-on-overlay", PREFLIGHT_WARN, inspected->process, NULL,
+                    "descriptor %d (inotify) watches something of the container's image",
+                    descriptor->fd);
+        return;
+    }
+}
+
 static bool namespace_of_tree(const struct inspection *inspection, uint64_t inode)
 {
     for (size_t i = 0; i < inspection->count; i++) {
@@ -105,6 +141,9 @@ static void check_descriptor(struct inspection *inspection, const struct inspect
     case DESCRIPTOR_FILE:
         if (text_starts_with(descriptor->target, "/secretmem"))
             object_refuse(inspection, inspected, descriptor->target, where);
+        break;
+    case DESCRIPTOR_INOTIFY:
+        check_watches(inspection, inspected, descriptor);
         break;
     case DESCRIPTOR_PIDFD:
         check_pidfd(inspection, inspected, descriptor);

@@ -38,7 +38,8 @@ static void check_root_namespaces(struct inspection *inspection)
                     "it is process %d of its pid namespace; such a namespace is saved from its "
                     "process 1 on, or from inside",
                     (int)root->inner_pid);
-    if ((inspection->own_kinds & (1U << NAMESPACE_USER)) && !own_pids)
+    if ((inspection->own_kinds & (1U << NAMESPACE_USER)) && !own_pids &&
+        !inspection->request->contained)
         finding_add(inspection, "user-namespace", PREFLIGHT_REFUSE, root, NULL,
                     "it has a user namespace of its own, but no pid namespace");
     if (inspection->own_kinds & (1U << NAMESPACE_MOUNT)) {

@@ -153,7 +153,8 @@ static void check_other_user(struct inspection *inspection, const struct process
 {
     struct process self = PROCESS_INIT;
 
-    if (process->uid == 0 || process->state == 'Z' || process_read(getpid(), &self, NULL) < 0)
+    if (inspection->request->contained || process->uid == 0 || process->state == 'Z' ||
+        process_read(getpid(), &self, NULL) < 0)
         return;
     if (!(self.capabilities & UINT64_C(1) << CAP_SYS_RESOURCE))
         finding_add(inspection, "resource-capability", PREFLIGHT_REFUSE, process, NULL,

@@ -103,9 +103,9 @@ static void check_command(const struct command *command)
     assert_non_null(command->examples);
     for (const struct example *e = command->examples; e->line; e++)
         check_example(e->line, command->name);
-    if (command->operand.instead)
-        assert_non_null(option_find(command->options, command->operand.instead,
-                                    strlen(command->operand.instead)));
+    for (size_t i = 0; i < 2 && command->operand.instead[i]; i++)
+        assert_non_null(option_find(command->options, command->operand.instead[i],
+                                    strlen(command->operand.instead[i])));
 }
 
 static void all_commands(void **state)

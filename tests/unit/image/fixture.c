@@ -104,7 +104,7 @@ void fixture_snapshot(const char *root, const char *id, const char *created)
     CLEANUP(free_snapshot_writer) struct snapshot_writer *writer = NULL;
     struct error error = ERROR_INIT;
     json_t *manifest = json_pack("{s:s, s:{s:i}}", "command", "sleep", "phases", "dump", 7);
-    int r = snapshot_writer_begin(root, id, &writer, &error);
+    int r = snapshot_writer_begin(root, id, NULL, &writer, &error);
 
     MUST(r == 0);
     if (created)

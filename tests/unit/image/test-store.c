@@ -168,6 +168,20 @@ static void test_delete(void **state)
     refuse_delete(root, "one", "snapshot-missing");
 }
 
+static void test_delete_takes_the_word_along(void **state)
+{
+    const char *root = *state;
+    CLEANUP(free_ptr) char *done = text_format("%s/one/" SNAPSHOT_DONE, root);
+
+    fixture_snapshot(root, "one", NULL);
+    fixture_snapshot(root, "one", NULL);
+    assert_int_equal(file_write_atomic(AT_FDCWD, done, "{}", 2), 0);
+    assert_int_equal(store_delete(root, "one@1", NULL), 0);
+    assert_int_equal(access(done, F_OK), 0);
+    assert_int_equal(store_delete(root, "one@2", NULL), 0);
+    assert_int_equal(fixture_count("%s", root), 0);
+}
+
 static void test_delete_keeps_what_is_not_ours(void **state)
 {
     const char *root = *state;
@@ -245,7 +259,7 @@ static int abandon_one(const char *root)
 {
     struct snapshot_writer *writer = NULL;
 
-    if (snapshot_writer_begin(root, "one", &writer, NULL) < 0)
+    if (snapshot_writer_begin(root, "one", NULL, &writer, NULL) < 0)
         return 1;
     fixture_populate(snapshot_writer_directory(writer));
     _exit(0); /* without cleaning up */
@@ -270,7 +284,7 @@ static void test_gc_leftovers(void **state)
 
     fixture_snapshot(root, "one", NULL);
     assert_int_equal(fixture_child(delete_one, root, "image-delete:kill"), 9);
-    assert_int_equal(snapshot_writer_begin(root, "one", &living, NULL), 0);
+    assert_int_equal(snapshot_writer_begin(root, "one", NULL, &living, NULL), 0);
     assert_int_equal(fixture_child(abandon_one, root, ""), 0);
     fixture_snapshot(root, "two", NULL);
     assert_int_equal(fixture_count("%s/one/versions", root), 2); /* living, abandoned */
@@ -416,6 +430,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_list_nothing),   TEST(test_list_root_that_is_a_file),
         TEST(test_list),           TEST(test_list_one),
+        TEST(test_delete),         TEST(test_delete_takes_the_word_along),
         TEST(test_delete),         TEST(test_delete_keeps_what_is_not_ours),
         TEST(test_delete_damaged), TEST(test_delete_never_follows_links),
         TEST(test_delete_busy),    TEST(test_delete_killed),

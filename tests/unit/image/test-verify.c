@@ -425,7 +425,7 @@ static void test_big_file(void **state)
     CLEANUP(free_snapshot_writer) struct snapshot_writer *writer = NULL;
     json_t *manifest = json_object();
 
-    assert_int_equal(snapshot_writer_begin(scene->root, "one", &writer, NULL), 0);
+    assert_int_equal(snapshot_writer_begin(scene->root, "one", NULL, &writer, NULL), 0);
     fixture_file(snapshot_writer_directory(writer), "big", 100 * 1000 * 1000, 1);
     fixture_file(snapshot_writer_directory(writer), "small", 16 * 1024 * 1024, 2);
     assert_int_equal(snapshot_writer_publish(writer, manifest, NULL), 0);

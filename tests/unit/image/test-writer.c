@@ -58,7 +58,7 @@ static struct snapshot_writer *begin(const char *root, const char *id)
     struct snapshot_writer *writer = NULL;
     struct error error = ERROR_INIT;
 
-    if (snapshot_writer_begin(root, id, &writer, &error) < 0)
+    if (snapshot_writer_begin(root, id, NULL, &writer, &error) < 0)
         fail_msg("%s", error.message);
     return writer;
 }
@@ -203,9 +203,26 @@ static void test_bad_ids(void **state)
     struct snapshot_writer *writer = NULL;
     struct error error = ERROR_INIT;
 
-    assert_true(snapshot_writer_begin(*state, "../x", &writer, &error) < 0);
+    assert_true(snapshot_writer_begin(*state, "../x", NULL, &writer, &error) < 0);
     assert_true(error_is(&error, "snapshot-id"));
     assert_int_equal(fixture_count("%s", (const char *)*state), 0);
+    error_done(&error);
+}
+
+static void test_chosen_version(void **state)
+{
+    const char *root = *state;
+    struct snapshot_writer *writer = NULL;
+    struct error error = ERROR_INIT;
+
+    assert_true(snapshot_writer_begin(root, "one", "01", &writer, &error) < 0);
+    assert_true(error_is(&error, "snapshot-id"));
+    assert_int_equal(snapshot_writer_begin(root, "one", "7", &writer, NULL), 0);
+    assert_string_equal(snapshot_writer_version(writer), "7");
+    snapshot_writer_free(writer);
+    fixture_snapshot(root, "one", NULL);
+    assert_true(snapshot_writer_begin(root, "one", "1", &writer, &error) < 0);
+    assert_true(error_is(&error, "snapshot-exists"));
     error_done(&error);
 }
 
@@ -225,7 +242,7 @@ static void test_root_that_cannot_be(void **state)
     struct error error = ERROR_INIT;
 
     assert_int_equal(file_write_atomic(AT_FDCWD, file, "x", 1), 0);
-    assert_true(snapshot_writer_begin(root, "one", &writer, &error) < 0);
+    assert_true(snapshot_writer_begin(root, "one", NULL, &writer, &error) < 0);
     assert_true(error_is(&error, "snapshot-write"));
     error_done(&error);
 }
@@ -237,7 +254,7 @@ static void test_id_that_is_a_link(void **state)
     struct snapshot_writer *writer = NULL;
 
     assert_int_equal(symlink("/tmp", link), 0);
-    assert_true(snapshot_writer_begin(root, "one", &writer, NULL) < 0);
+    assert_true(snapshot_writer_begin(root, "one", NULL, &writer, NULL) < 0);
     assert_int_equal(unlink(link), 0);
 }
 
@@ -344,7 +361,7 @@ static void test_foreign_content(void **state)
 static int write_one(const char *root)
 {
     CLEANUP(free_snapshot_writer) struct snapshot_writer *writer = NULL;
-    int r = snapshot_writer_begin(root, "one", &writer, NULL);
+    int r = snapshot_writer_begin(root, "one", NULL, &writer, NULL);
 
     if (r < 0)
         return 1;
@@ -462,7 +479,7 @@ static int write_elsewhere(const char *root, int tell, int wait)
 {
     struct snapshot_writer *writer = NULL;
     char byte = 0;
-    int r = snapshot_writer_begin(root, "one", &writer, NULL);
+    int r = snapshot_writer_begin(root, "one", NULL, &writer, NULL);
 
     if (r < 0 || write(tell, &byte, 1) != 1 || read(wait, &byte, 1) < 0)
         return 1;
@@ -543,6 +560,7 @@ int main(void)
         TEST(test_version_taken_by_force),
         TEST(test_modes),
         TEST(test_bad_ids),
+        TEST(test_chosen_version),
         TEST(test_root_is_made),
         TEST(test_root_that_cannot_be),
         TEST(test_id_that_is_a_link),
