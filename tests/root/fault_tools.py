@@ -169,6 +169,9 @@ class Running:
     def ended(self):
         return self.process.poll() is not None
 
+    def said(self):
+        return os.fstat(self.output.fileno()).st_size > 0
+
     def wait(self):
         ended = bool(select.select([self.pidfd], [], [], COMMAND_TIMEOUT)[0])
         os.close(self.pidfd)

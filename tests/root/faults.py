@@ -277,7 +277,8 @@ class RunTrack(Track):
         source = KindSource(place, "started")
         source.kind = "threads"
         running = place.start("run", "--name", source.name, "--", *source.command())
-        wait_until(lambda: place.living_names() == [source.name], "it to run")
+        # It says so only then: killed before, it takes along what it has begun.
+        wait_until(running.said, "it to say that it has started the workload")
         kill(running.pid)
         running.wait()
         pid, = [one["pid"] for one in place.must("ps")["workloads"] if one["state"] == "running"]
