@@ -120,6 +120,7 @@ static void serve(const struct workload *workload, struct keeper *keeper, int lo
         make_terminal_raw();
         pass_size_on(keeper);
     }
+    show_news(log); /* written before anybody watched */
     for (;;) {
         struct pollfd waits[] = {{.fd = keeper->process, .events = POLLIN},
                                  {.fd = changes, .events = POLLIN},

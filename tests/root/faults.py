@@ -276,9 +276,11 @@ class RunTrack(Track):
         place = self.place
         source = KindSource(place, "started")
         source.kind = "threads"
-        running = place.start("run", "--name", source.name, "--", *source.command())
-        # It says so only then: killed before, it takes along what it has begun.
-        wait_until(running.said, "it to say that it has started the workload")
+        command = " ".join(["echo begun;", source.command()[-1]])
+        running = place.start("run", "--name", source.name, "--", "sh", "-c", command)
+        # What the workload prints is passed on once it stands alone: not before, when it would be
+        # taken along by the end of whoever starts it.
+        wait_until(running.said, "the output of the workload")
         kill(running.pid)
         running.wait()
         pid, = [one["pid"] for one in place.must("ps")["workloads"] if one["state"] == "running"]
