@@ -97,6 +97,7 @@ static int ask(struct capture *capture, struct preflight_report *ret_report, str
     const struct capture_request *request = capture->request;
     struct preflight_request question = {
         .root = capture->root,
+        .main = capture_main(capture)->pid,
         .leave_running = request->leave_running,
         .tcp = request->tcp,
         .ghost_limit = request->ghost_limit ? request->ghost_limit : GHOST_LIMIT,

@@ -13,6 +13,7 @@
 #include "basic/text.h"
 #include "capture/container.h"
 #include "criu/images.h"
+#include "proc/ending.h"
 #include "workload/attributes.h"
 #include "workload/keeper.h"
 #include "workload/remap.h"
@@ -72,13 +73,32 @@ static void read_attributes(struct capture *capture)
         attributes_read(capture->tree.processes[i].pid, capture->attributes);
 }
 
+/* A copy would find the order to end in its queue, and follow it as soon as it ran. */
+static int check_orders(const struct capture *capture, struct error *error)
+{
+    const struct process *main = capture_main(capture);
+    const char *order;
+    uint64_t pending = 0;
+    int r = criu_image_pending_signals(capture->images, capture_inner_pid(capture, main), &pending,
+                                       error);
+
+    if (r < 0)
+        return r;
+    order = signal_that_ends(pending);
+    return order ? error_set(error, "workload-ending", ESRCH,
+                             "Process %d was sent %s before it was frozen", (int)main->pid, order)
+                 : 0;
+}
+
 int capture_save_surroundings(struct capture *capture, struct error *error)
 {
     int r = fault_point("capture-surroundings", error);
 
     if (r < 0)
         return r;
-    r = criu_image_mend(capture->images, error);
+    r = check_orders(capture, error);
+    if (r == 0)
+        r = criu_image_mend(capture->images, error);
     read_attributes(capture);
     if (capture->contained) {
         if (r == 0)

@@ -69,6 +69,14 @@ pid_t capture_inner_pid(const struct capture *capture, const struct process *pro
     return capture->inside ? process->inner_pid : process->pid;
 }
 
+const struct process *capture_main(const struct capture *capture)
+{
+    const struct process *main =
+        capture->managed ? process_tree_find(&capture->tree, capture->workload.main) : NULL;
+
+    return main ? main : &capture->tree.processes[0];
+}
+
 static void raise_highest(struct capture *capture, pid_t id)
 {
     if (id > capture->highest_id)

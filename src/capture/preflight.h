@@ -24,6 +24,7 @@ enum preflight_level {
 
 struct preflight_request {
     pid_t root; /* of the tree, in this process's pid namespace */
+    pid_t main; /* the process of the tree that is told when it is to end; 0: the root */
     bool leave_running;
     enum tcp_policy tcp;
     bool skip_in_flight;       /* connections that nobody has accepted yet are left out */

@@ -71,6 +71,9 @@ int capture_inspect(struct capture *capture, struct error *error);
 /* The id by which a process of the tree knows itself where CRIU runs. */
 pid_t capture_inner_pid(const struct capture *capture, const struct process *process);
 
+/* The process of the tree that is told when the workload is to end: its command, or the root. */
+const struct process *capture_main(const struct capture *capture);
+
 /* Whether CRIU still holds the tree. When it was killed, the tree runs on while we believe it to be
  * frozen: then it is not to end, nor is what was saved behind CRIU's back worth anything.
  * "criu-died" (capture.c). */

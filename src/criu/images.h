@@ -4,6 +4,8 @@
 #pragma once
 
 #include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
 
 #include "basic/error.h"
 
@@ -22,6 +24,13 @@ int criu_image_ghost_names(int directory, char ***ret_names, struct error *error
  * its interval as remaining time.
  */
 int criu_image_mend(int directory, struct error *error);
+
+/*
+ * The signals that waited for a process, or for its main thread, when it was frozen, and that its
+ * copy will find: a bit for each, the lowest is signal 1 (proc_pid_status(5) has masks like this).
+ * `pid`: as CRIU saw it. "criu-protocol".
+ */
+int criu_image_pending_signals(int directory, pid_t pid, uint64_t *ret_mask, struct error *error);
 
 /*
  * The processes were in the same pid namespace as CRIU, with number 1 among them. Makes a restore

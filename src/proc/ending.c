@@ -56,6 +56,20 @@ static bool has_kill_pending(int tasks, const char *tid)
     return false;
 }
 
+const char *signal_that_ends(uint64_t pending)
+{
+    static const struct {
+        int number;
+        const char *name;
+    } ends[] = {{SIGTERM, "SIGTERM"}, {SIGINT, "SIGINT"}, {SIGQUIT, "SIGQUIT"}};
+
+    for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++) {
+        if (pending >> (ends[i].number - 1) & 1)
+            return ends[i].name;
+    }
+    return NULL;
+}
+
 bool process_is_ending(pid_t pid)
 {
     CLEANUP(close_fd) int proc = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);

@@ -7,6 +7,10 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+/* Of a mask of signals that wait (proc_pid_status(5)) the name of one by which a process is told to
+ * end: "SIGTERM", "SIGINT" or "SIGQUIT"; NULL: none of them. */
+const char *signal_that_ends(uint64_t pending);
+
 /* Whether there is no such process, or every thread of it is exiting or has SIGKILL pending
  * (proc_pid_stat(5) field 9, proc_pid_status(5)). */
 bool process_is_ending(pid_t pid);

@@ -129,6 +129,14 @@ static uint64_t kibibytes(const char *value)
     return bytes;
 }
 
+static uint64_t signals(const char *value)
+{
+    uint64_t mask = 0;
+
+    (void)parse_number(value, 16, &mask);
+    return mask;
+}
+
 static int parse_status_line(char *line, struct process *process)
 {
     const char *value;
@@ -147,6 +155,8 @@ static int parse_status_line(char *line, struct process *process)
         process->gid = effective_id(value);
     else if ((value = parse_value(line, "CapEff")))
         (void)parse_number(value, 16, &process->capabilities);
+    else if ((value = parse_value(line, "SigPnd")) || (value = parse_value(line, "ShdPnd")))
+        process->pending |= signals(value);
     else if ((value = parse_value(line, "Seccomp")))
         process->seccomp = (int)parse_leading_number(value);
     else if ((value = parse_value(line, "VmRSS")))
@@ -165,6 +175,7 @@ int process_parse_status(char *text, struct process *process)
     char *line;
 
     process->pid_depth = 0;
+    process->pending = 0;
     while ((line = parse_line(&text))) {
         int r = parse_status_line(line, process);
 

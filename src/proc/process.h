@@ -31,6 +31,7 @@ struct process {
     uid_t uid;    /* effective */
     gid_t gid;
     uint64_t capabilities; /* effective */
+    uint64_t pending;      /* signals that wait for it or its main thread, the lowest bit is 1 */
     int seccomp;           /* SECCOMP_MODE_*: 0 none, 1 strict, 2 filter */
     uint64_t rss_bytes, rss_anonymous_bytes, rss_shared_bytes, swap_bytes;
     char comm[64];

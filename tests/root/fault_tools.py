@@ -95,6 +95,10 @@ def state_of_task(task):
     return fields["State"][0], fields["TracerPid"], fields["SigBlk"], fields["SigCgt"]
 
 
+def is_stopped(pid):
+    return status_of(f"/proc/{pid}")["State"][0] == "T"
+
+
 def mappings_of(pid):
     """All but the heap and stacks, which grow: an injected one would be among them."""
     found = []

@@ -8,6 +8,7 @@ with one and the same workload, which has to survive them all.
   capture     every fault point of a checkpoint fails, and kills snapshotctl; afterwards the source
               runs on undisturbed or a complete snapshot is there, and nothing else
   restore     the same for a restore: all of it runs or nothing of it
+  orders      the source is told to end before it is frozen
   run         the same for starting a workload
   driver      every call of the CUDA driver fails
   killed      CRIU, the keeper, the CUDA worker and snapshotctl are killed at various moments
@@ -31,8 +32,8 @@ import tempfile
 import time
 import traceback
 
-from fault_tools import (CudaSource, KindSource, OutsideSource, Place, TreeSource, expect, kill,
-                         name_of, rewrite_manifest, tree_of)
+from fault_tools import (CudaSource, KindSource, OutsideSource, Place, TreeSource, expect, is_stopped,
+                         kill, name_of, rewrite_manifest, tree_of)
 from suite import Failure, Result, Skip, Tap, process_alive, wait_until
 
 EXIT_DAMAGED = 4
@@ -195,6 +196,42 @@ class CaptureTrack(Track):
         expect(reference not in self.place.snapshots(), "expected it to be out of sight")
         self.expect_capture_works()
         self.forget_snapshots()
+
+
+class OrderTrack(Track):
+    """The source is told to end while it is being saved: its copy would end as soon as it runs."""
+
+    TAKEN = ("SIGTERM", "SIGINT", "SIGQUIT")
+
+    def cases(self):
+        for name in self.TAKEN:
+            for options in ([], ["--leave-running"]):
+                yield (" ".join(["orders: checkpoint", *options, name]),
+                       lambda n=name, o=options: self.told(n, o))
+
+    def told(self, name, options):
+        place = self.place
+        source = KindSource(place, "source")
+        source.kind = "threads"
+        source.start()
+        running = place.start("checkpoint", source.name, *options, fault="capture-freeze:stop")
+        wait_until(lambda: is_stopped(running.pid), "a checkpoint that has not frozen it yet")
+        os.kill(source.pid, signal.SIGSTOP)  # so that it can't receive what it is sent
+        wait_until(lambda: is_stopped(source.pid), "a source that stands still")
+        os.kill(source.pid, signal.Signals[name])
+        os.kill(running.pid, signal.SIGCONT)
+        done = running.wait()
+        expect(done.code == "workload-ending" and name in done.message,
+               f"expected it to be refused: {done}")
+        done = place.call("checkpoint", source.name, *options)
+        expect(done.status == EXIT_REFUSED and done.code == "workload-ending",
+               f"expected preflight to see it, too: {done}")
+        expect(place.snapshots() == [], "expected no snapshot")
+        os.kill(source.pid, signal.SIGCONT)
+        wait_until(lambda: not source.alive(), "the end that it was told")
+        place.expect_quiet()
+        shutil.rmtree(source.files)
+        os.mkdir(source.files)
 
 
 class RestoreTrack(Track):
@@ -868,7 +905,8 @@ def track(name):
 def capture_tracks(settings):
     return [CaptureTrack(settings, "tree", TreeSource),
             CaptureTrack(settings, "by pid", OutsideSource, ("capture-resumed", "image-rename")),
-            CaptureTrack(settings, "cuda", CudaSource)]
+            CaptureTrack(settings, "cuda", CudaSource),
+            OrderTrack(settings)]
 
 
 @track("restore")

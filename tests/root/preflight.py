@@ -282,6 +282,12 @@ def stopped():
     os.waitpid(pid, os.WUNTRACED)
 
 
+@case("workload-ending", dump="works", text="SIGTERM")
+def told_to_end():
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
 @case("thread-private", dump="works", text="open files")
 def thread_files():
     thread(lambda: unshare(CLONE_FILES))

@@ -15,6 +15,7 @@
 #include "basic/file.h"
 #include "basic/text.h"
 #include "capture/preflight/inspection.h"
+#include "proc/ending.h"
 
 static bool has_capability(const struct process *process, unsigned capability)
 {
@@ -185,6 +186,20 @@ static void check_process(struct inspection *inspection, const struct process *p
     check_other_user(inspection, process);
 }
 
+/* It would find the signal after a restore, and end. */
+static void check_orders(struct inspection *inspection)
+{
+    const struct process *main = process_tree_find(&inspection->tree, inspection->request->main);
+    const char *order;
+
+    if (!main)
+        main = &inspection->tree.processes[0];
+    order = signal_that_ends(main->pending);
+    if (order)
+        finding_add(inspection, "workload-ending", PREFLIGHT_REFUSE, main, NULL,
+                    "it was sent %s, which waits for it", order);
+}
+
 static void check_root(struct inspection *inspection)
 {
     const struct process *root = &inspection->tree.processes[0];
@@ -199,6 +214,7 @@ void check_processes(struct inspection *inspection)
 {
     for (size_t i = 0; i < inspection->tree.count; i++)
         check_process(inspection, &inspection->tree.processes[i]);
+    check_orders(inspection);
     check_root(inspection);
 }
 

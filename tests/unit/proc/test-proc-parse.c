@@ -8,6 +8,7 @@
 #include <linux/sock_diag.h>
 #include <linux/unix_diag.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,6 +20,7 @@
 
 #include "basic/text.h"
 #include "proc/descriptors.h"
+#include "proc/ending.h"
 #include "proc/maps.h"
 #include "proc/mounts.h"
 #include "proc/parse.h"
@@ -35,6 +37,7 @@ static const char status_text[] =
     "NStgid:\t1472\t33\t1\nNSpid:\t1472\t33\t1\nNSpgid:\t1472\t33\t2\n"
     "NSsid:\t1400\t0\t3\nVmRSS:\t   14968 kB\nRssAnon:\t     100 kB\n"
     "RssShmem:\t       4 kB\nVmSwap:\t       8 kB\nThreads:\t7\n"
+    "SigPnd:\t0000000000000002\nShdPnd:\t0000000000004000\nSigBlk:\t0000000000000001\n"
     "CapEff:\t000001fffeffffff\nSeccomp:\t2\n";
 
 static const char mount_text[] =
@@ -119,6 +122,11 @@ static void status_is_read(void **state)
     assert_int_equal(process.swap_bytes, 8 * 1024);
     assert_true(process.capabilities == 0x1fffeffffff);
     assert_int_equal(process.seccomp, 2);
+    assert_int_equal(process.pending, 1 << (SIGINT - 1) | 1 << (SIGTERM - 1));
+    assert_string_equal(signal_that_ends(process.pending), "SIGTERM");
+    assert_string_equal(signal_that_ends(1 << (SIGINT - 1)), "SIGINT");
+    assert_string_equal(signal_that_ends(1 << (SIGQUIT - 1)), "SIGQUIT");
+    assert_null(signal_that_ends(1 << (SIGHUP - 1) | 1 << (SIGUSR1 - 1)));
     free(text);
 }
 
