@@ -12,10 +12,11 @@
 #include "basic/clock.h"
 #include "basic/interrupt.h"
 #include "basic/text.h"
+#include "proc/ending.h"
 #include "proc/process.h"
 #include "restore/into-container.h"
 
-enum { LOOK_MSEC = 20, DECISION_SECONDS = 30 };
+enum { LOOK_MSEC = 20, DECISION_SECONDS = 30, PROVE_MSEC = 1000, REAP_MSEC = 300 };
 
 enum waiting {
     WAITS_NOT,
@@ -178,6 +179,25 @@ static void tell_success(struct operation *operation)
     error_done(&error);
 }
 
+/* What is restored beside a command that only sleeps, and ends at once, would be missed by nobody.
+ * An entry point looks at it, and ends in the same way. */
+static int prove(const struct operation *operation, struct error *error)
+{
+    pid_t pid = (pid_t)json_integer_value(json_object_get(operation->result, "pid"));
+    CLEANUP(free_ptr) char *end = NULL;
+    int status = 0;
+
+    if (process_await_end(pid, PROVE_MSEC, &status) != 1 || status == 0)
+        return 0;
+    clock_sleep_msec(REAP_MSEC);
+    if (process_await_end(pid, 0, &status) != 1)
+        return 0;
+    (void)clear_words(operation, NULL);
+    end = process_end_text(status);
+    return error_set(error, "restored-ended", ESRCH,
+                     "The program was restored, and ended at once, %s", end);
+}
+
 /* Who waits for a restore by itself starts cold on this word. A command that only sleeps knows no
  * other word than its end. */
 static int deliver_failure(struct operation *operation, const char *text, struct error *error)
@@ -247,9 +267,11 @@ int operation_restore(struct operation *operation, struct error *error)
     r = operation_refuse(operation, &failure);
     if (r == 0)
         r = prepare_and_restore(operation, &failure);
-    if (r == 0)
+    if (r == 0) {
         tell_success(operation);
-    else if (operation_is_final(operation, &failure))
+        r = prove(operation, &failure);
+    }
+    if (r < 0 && operation_is_final(operation, &failure))
         tell_failure(operation, &failure);
     if (r < 0)
         error_move(error, &failure);

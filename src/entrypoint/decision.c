@@ -30,6 +30,19 @@ bool decision_done_is_success(const char *text)
     return value && text_starts_with(value, "true");
 }
 
+/* Why a checkpoint.done that does not say success counts as none; the caller frees it. */
+static char *what_is_wrong(const char *where, const char *done)
+{
+    const char *success = json_scan_member(done, "success");
+    CLEANUP(free_ptr) char *why = json_scan_string(done, "error");
+
+    if (!success || !text_starts_with(success, "false"))
+        return text_format("%s/checkpoint.done is damaged or half written: it says neither "
+                           "\"success\": true nor false",
+                           where);
+    return text_format("the checkpoint in %s failed%s%s", where, why ? ": " : "", why ? why : "");
+}
+
 static bool is_a_name(const char *id)
 {
     return *id && id[0] != '.' && !strchr(id, '/');
@@ -110,10 +123,7 @@ static bool look(int directory, const char *where, char **ret_reason)
         return false;
     }
     if (!decision_done_is_success(done)) {
-        CLEANUP(free_ptr) char *why = json_scan_string(done, "error");
-
-        *ret_reason =
-            text_format("the checkpoint in %s failed%s%s", where, why ? ": " : "", why ? why : "");
+        *ret_reason = what_is_wrong(where, done);
         return false;
     }
     if (!has_version(directory)) {

@@ -2,12 +2,16 @@
 #include "proc/ending.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "basic/cleanup.h"
@@ -19,24 +23,60 @@
 enum {
     EXITING = 4,          /* PF_EXITING of the kernel */
     FLAGS_AFTER_NAME = 8, /* the name's closing parenthesis is the first field here */
+    STATUS_AFTER_NAME = 51,
     END_ROUNDS = 2000,
     END_STEP_MSEC = 5,
 };
 
 /* Counted from behind the name, which may contain anything. */
-static bool is_exiting(int tasks, const char *tid)
+static int read_field(int directory, const char *id, int after_name, uint64_t *ret_number)
 {
-    CLEANUP(free_ptr) char *path = text_format("%s/stat", tid);
+    CLEANUP(free_ptr) char *path = text_format("%s/stat", id);
     CLEANUP(free_ptr) char *text = NULL;
     char *rest, *field = NULL;
+    int r = file_read(directory, path, 4096, &text, NULL);
+
+    if (r < 0)
+        return r;
+    rest = strrchr(text, ')');
+    if (rest)
+        rest[strcspn(rest, "\n")] = 0;
+    for (int i = 0; rest && i < after_name; i++)
+        field = parse_field(&rest);
+    return field ? parse_number(field, 10, ret_number) : -EINVAL;
+}
+
+static bool is_exiting(int tasks, const char *tid)
+{
     uint64_t flags = 0;
 
-    if (file_read(tasks, path, 4096, &text, NULL) < 0)
-        return true;
-    rest = strrchr(text, ')');
-    for (int i = 0; rest && i < FLAGS_AFTER_NAME; i++)
-        field = parse_field(&rest);
-    return !field || parse_number(field, 10, &flags) < 0 || flags & EXITING;
+    return read_field(tasks, tid, FLAGS_AFTER_NAME, &flags) < 0 || flags & EXITING;
+}
+
+int process_await_end(pid_t pid, int timeout_msec, int *ret_status)
+{
+    CLEANUP(free_ptr) char *path = text_format("/proc/%d", (int)pid);
+    CLEANUP(close_fd) int process = (int)syscall(SYS_pidfd_open, pid, 0);
+    struct pollfd wait = {.fd = process, .events = POLLIN};
+    uint64_t status = 0;
+    int r;
+
+    if (process < 0)
+        return -errno;
+    r = poll(&wait, 1, timeout_msec);
+    if (r <= 0)
+        return r < 0 ? -errno : 0;
+    if (read_field(AT_FDCWD, path, STATUS_AFTER_NAME, &status) < 0)
+        return -ESRCH;
+    *ret_status = (int)status;
+    return 1;
+}
+
+char *process_end_text(int status)
+{
+    if (WIFEXITED(status))
+        return text_format("with status %d", WEXITSTATUS(status));
+    return text_format("by signal %d (%s)", WTERMSIG(status), strsignal(WTERMSIG(status)));
 }
 
 static bool has_kill_pending(int tasks, const char *tid)

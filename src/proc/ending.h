@@ -11,6 +11,17 @@
  * end: "SIGTERM", "SIGINT" or "SIGQUIT"; NULL: none of them. */
 const char *signal_that_ends(uint64_t pending);
 
+/*
+ * Waits for the end of a process, which need not be a child of ours, for at most `timeout_msec`.
+ * Returns 0 when it runs on; 1 when it has ended and waits to be looked at by its parent: then
+ * `ret_status` is as from waitpid(2) (proc_pid_stat(5) field 52, shown to those who may trace it);
+ * -ESRCH when it is gone, so that nobody can know how it ended.
+ */
+int process_await_end(pid_t pid, int timeout_msec, int *ret_status);
+
+/* "with status 7" or "by signal 9 (Killed)"; the caller frees it. */
+char *process_end_text(int status);
+
 /* Whether there is no such process, or every thread of it is exiting or has SIGKILL pending
  * (proc_pid_stat(5) field 9, proc_pid_status(5)). */
 bool process_is_ending(pid_t pid);

@@ -132,6 +132,31 @@ def test_not_restorable(cluster, product_):
         expect(len(failures(cluster, f"{snapshot}-always")) == 1, "one failure")
 
 
+# Can't stand what is different in a copy.
+SENSITIVE = ["python3", "-c", """
+import os, runpy, threading, time
+def look():
+    while not os.path.exists('/dev/stasis/identity.json'):
+        time.sleep(0.02)
+    os._exit(7)
+threading.Thread(target=look, daemon=True).start()
+runpy.run_path('/app/your_app.py', run_name='__main__')
+"""]
+
+
+def test_ends_at_once(cluster, product_):
+    """a program that ends as soon as it is restored: told, and not left behind as a pod that sleeps"""
+    del product_
+    save(cluster, "sensitive", "control", command=SENSITIVE)
+    shapes.apply(cluster, NAMESPACE, shapes.pod("ends-asleep", "control", "sensitive"),
+                 shapes.pod("ends-waiting", "control", "sensitive", command=shapes.WAITING))
+    expect_ended_once(cluster, "ends-asleep", "restored-ended", False)
+    expect("with status 7" in failures(cluster, "ends-asleep")[0], "its status")
+    pod = cluster.wait_for("pod", "ends-waiting", lambda pod: pod["status"]["phase"] == "Failed", NAMESPACE)
+    ended = pod["status"]["containerStatuses"][0]["state"]["terminated"]
+    expect(ended["exitCode"] == 7, f"the status of its program, seen {ended}")
+
+
 def test_refused(cluster, product_):
     """another image, a mount that is missing: refused, with the reason, before anything is changed"""
     del product_
@@ -223,9 +248,8 @@ def test_bad_requests(cluster, product_):
         expect(len(told) == 1 and told[0].get("count", 1) == 1, f"one event of {name}, seen {told}")
 
 
-TESTS = [test_first_steps, test_chrek, test_signals, test_control, test_not_restorable, test_refused,
-         test_failed_capture, test_bad_requests,
-         *STORAGE_TESTS]
+TESTS = [test_first_steps, test_chrek, test_signals, test_control, test_not_restorable,
+         test_ends_at_once, test_refused, test_failed_capture, test_bad_requests, *STORAGE_TESTS]
 
 
 def run(cluster, report):

@@ -100,6 +100,10 @@ static void done_files(void **state)
     assert_false(decide(NULL, "a", "failed: disk full"));
     put("a/checkpoint.done", "2026-02-01T10:00:00Z\n");
     assert_true(decide(NULL, "a", NULL));
+    put("a/checkpoint.done", "nonsense");
+    assert_false(decide(NULL, "a", "damaged or half written"));
+    put("a/checkpoint.done", "{\"error\":\"disk full\"}");
+    assert_false(decide(NULL, "a", "damaged or half written"));
     assert_false(decision_done_is_success(""));
     assert_false(decision_done_is_success("{}"));
     assert_true(

@@ -21,6 +21,7 @@
 #include "basic/cleanup.h"
 #include "basic/text.h"
 #include "proc/descriptors.h"
+#include "proc/ending.h"
 #include "proc/maps.h"
 #include "proc/mounts.h"
 #include "proc/namespaces.h"
@@ -43,6 +44,30 @@ static void end_child(pid_t pid)
 {
     (void)kill(pid, SIGKILL);
     (void)waitpid(pid, NULL, 0);
+}
+
+static void end_is_seen_before_the_parent_looks(void **state)
+{
+    CLEANUP(free_ptr) char *text = NULL, *by_signal = NULL;
+    pid_t lives = start_child(), ends = fork();
+    int status = -1;
+
+    (void)state;
+    if (ends == 0)
+        _exit(7);
+    assert_int_equal(process_await_end(ends, 5000, &status), 1);
+    assert_int_equal(WEXITSTATUS(status), 7);
+    text = process_end_text(status);
+    assert_string_equal(text, "with status 7");
+    end_child(ends);
+    assert_int_equal(process_await_end(ends, 0, &status), -ESRCH);
+
+    assert_int_equal(process_await_end(lives, 20, &status), 0);
+    (void)kill(lives, SIGTERM);
+    assert_int_equal(process_await_end(lives, 5000, &status), 1);
+    by_signal = process_end_text(status);
+    assert_string_equal(by_signal, "by signal 15 (Terminated)");
+    end_child(lives);
 }
 
 static void own_process_is_read(void **state)
@@ -309,6 +334,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(own_process_is_read),
+        cmocka_unit_test(end_is_seen_before_the_parent_looks),
         cmocka_unit_test(directory_does_not_follow_a_reused_pid),
         cmocka_unit_test(tree_has_root_and_descendants),
         cmocka_unit_test(namespaces_of_relatives_agree),
