@@ -331,9 +331,10 @@ def measure_memory(cluster, options, scratch, report):
         programs.append(("client-go", Watched(
             cluster.nodes["n1"], "informer-of-many", options.go, "--kubeconfig", cluster.kubeconfig,
             "--node", "fake-0").wait_for("synced")))
+    early = {name: program.numbers()["rss"] for name, program in programs}
     time.sleep(options.settle)
     for name, program in programs:
-        report[name] = program.numbers()
+        report[name] = {**program.numbers(), "early": early[name]}
     before = [program.cpu() for _, program in programs]
     time.sleep(options.idle)
     for (name, program), start in zip(programs, before):
@@ -380,6 +381,8 @@ def show(options, report):
     row(f"{options.pods} pods, {options.on_node} on the node", "agent", "client-go", "ratio")
     compare("memory: RSS of all processes, MiB", "rss")
     row("  of each", "+".join(f"{one:.1f}" for one in agent["rss"]), "")
+    row("  as soon as it knew the pods, of each", "+".join(f"{one:.1f}" for one in agent["early"]),
+        "+".join(f"{one:.1f}" for one in other["early"]) if other else "-")
     compare("memory: PSS, MiB", "pss")
     compare("memory: private, MiB", "private")
     compare("CPU seconds per idle minute", "cpu_per_minute")
