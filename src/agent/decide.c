@@ -97,6 +97,8 @@ struct decision decide(const struct pod *pod, const struct wish *wish, const str
     case WORK_IDLE:
         break;
     }
+    if (over && wish->kind == WISH_CAPTURE && work->attempts)
+        return (struct decision){.step = STEP_GIVE_UP};
     if (over)
         return nothing;
     if (wish->kind == WISH_CAPTURE)

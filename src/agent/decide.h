@@ -36,10 +36,12 @@ struct decide_limits {
 
 enum step {
     STEP_NOTHING,
-    STEP_BEGIN,  /* an operation */
-    STEP_CANCEL, /* the running operation: nobody wants its result any more */
-    STEP_REFUSE, /* it can't go well: say so, once */
-    STEP_FORGET, /* the container was replaced, or the pod asks as it should now: begin anew */
+    STEP_BEGIN,   /* an operation */
+    STEP_CANCEL,  /* the running operation: nobody wants its result any more */
+    STEP_REFUSE,  /* it can't go well: say so, once */
+    STEP_GIVE_UP, /* there will be no attempt after the last one, how that ended is what it comes to
+                   */
+    STEP_FORGET,  /* the container was replaced, or the pod asks as it should now: begin anew */
 };
 
 struct decision {

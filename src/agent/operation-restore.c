@@ -12,6 +12,7 @@
 #include "basic/clock.h"
 #include "basic/interrupt.h"
 #include "basic/text.h"
+#include "container/view.h"
 #include "proc/ending.h"
 #include "proc/process.h"
 #include "restore/into-container.h"
@@ -181,21 +182,25 @@ static void tell_success(struct operation *operation)
 
 /* What is restored beside a command that only sleeps, and ends at once, would be missed by nobody.
  * An entry point looks at it, and ends in the same way. */
-static int prove(const struct operation *operation, struct error *error)
+static int prove(struct operation *operation, struct error *error)
 {
     pid_t pid = (pid_t)json_integer_value(json_object_get(operation->result, "pid"));
     CLEANUP(free_ptr) char *end = NULL;
-    int status = 0;
+    int status = 0, r = process_await_end(pid, PROVE_MSEC, &status);
 
-    if (process_await_end(pid, PROVE_MSEC, &status) != 1 || status == 0)
+    if (r == 0 || (r == 1 && status == 0))
         return 0;
     clock_sleep_msec(REAP_MSEC);
-    if (process_await_end(pid, 0, &status) != 1)
-        return 0;
-    (void)clear_words(operation, NULL);
-    end = process_end_text(status);
-    return error_set(error, "restored-ended", ESRCH,
-                     "The program was restored, and ended at once, %s", end);
+    if (process_await_end(pid, 0, &status) == 1) {
+        (void)clear_words(operation, NULL);
+        end = process_end_text(status);
+        return error_set(error, "restored-ended", 0,
+                         "The program was restored, and ended at once, %s", end);
+    }
+    if (container_is_first(operation->container.pid))
+        operation_note(operation, "The restored program ended within a second. The container's "
+                                  "first process has looked at how, and goes on");
+    return 0;
 }
 
 /* Who waits for a restore by itself starts cold on this word. A command that only sleeps knows no

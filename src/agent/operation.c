@@ -41,7 +41,8 @@ static bool is_passing(const char *code)
 {
     static const char *const codes[] = {"criu-",          "cuda-",          "grpc-",
                                         "operation-lost", "agent-",         "checkpoint-running",
-                                        "disk-full",      "snapshot-write", "injected"};
+                                        "disk-full",      "snapshot-write", "injected",
+                                        "vfork-parent",   "process-gone"};
 
     for (size_t i = 0; i < sizeof codes / sizeof codes[0]; i++) {
         if (text_starts_with(code, codes[i]))

@@ -333,6 +333,14 @@ static bool is_standalone_target(const struct pod *pod)
            !container_variable(container, VARIABLE_LOCATION);
 }
 
+/* Operators of Dynamo Snapshot name the snapshot alone. What was made as a source, whether it is to
+ * be saved or not, is none of theirs. */
+static bool is_snapshot_target(const struct pod *pod)
+{
+    return is_set(pod, LABEL_TARGET_SNAPSHOT) ||
+           (pod_label(pod, LABEL_ID_SNAPSHOT) && !pod_label(pod, LABEL_SOURCE_SNAPSHOT));
+}
+
 int protocol_read(const struct pod *pod, const struct protocol_rules *rules,
                   struct wishes *ret_wishes, struct error *error)
 {
@@ -345,7 +353,7 @@ int protocol_read(const struct pod *pod, const struct protocol_rules *rules,
         r = read_wishes(pod, rules, WISH_CAPTURE, PROTOCOL_CHREK, &wishes, error);
     else if (is_set(pod, LABEL_SOURCE_STANDALONE))
         r = read_wishes(pod, rules, WISH_CAPTURE, PROTOCOL_STANDALONE, &wishes, error);
-    else if (is_set(pod, LABEL_TARGET_SNAPSHOT) || pod_label(pod, LABEL_ID_SNAPSHOT))
+    else if (is_snapshot_target(pod))
         r = read_wishes(pod, rules, WISH_RESTORE, PROTOCOL_SIGNALS, &wishes, error);
     else if (is_set(pod, LABEL_TARGET_CHREK))
         r = read_wishes(pod, rules, WISH_RESTORE, PROTOCOL_CHREK, &wishes, error);

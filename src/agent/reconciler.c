@@ -294,6 +294,8 @@ static void evaluate(struct reconciler *reconciler, struct work *work)
         break;
     case STEP_CANCEL:
         cancel(reconciler, work);
+        if (work->state == WORK_IDLE)
+            evaluate(reconciler, work); /* it had waited for its turn */
         break;
     case STEP_REFUSE:
         json_decref(work->result);
@@ -301,6 +303,11 @@ static void evaluate(struct reconciler *reconciler, struct work *work)
         work->state = WORK_SETTLED;
         work->told = true;
         announce_end(reconciler, work);
+        report_soon(reconciler, work);
+        break;
+    case STEP_GIVE_UP:
+        work->state = WORK_SETTLED;
+        work->told = true; /* there is nobody any more */
         report_soon(reconciler, work);
         break;
     case STEP_FORGET:
@@ -659,6 +666,9 @@ static bool was_attempt(const struct work *work)
 static void take_result(struct reconciler *reconciler, struct work *work)
 {
     keep_container(work);
+    if (work->cancelled && !was_attempt(work))
+        say_fields(SAY_INFO, json_pack("{ss}", "work", work->key),
+                   "%s given up: its pod has ended or was deleted", wish_kind_name(work->kind));
     if (!was_attempt(work)) {
         work->state = WORK_IDLE;
         work->not_before_usec =

@@ -378,12 +378,13 @@ static int tell(struct capture *capture, struct capture_result *ret_result)
     return 0;
 }
 
-/* Logs of what went well are not kept unless wanted; those of a failure are named. */
+/* Logs of what went well, or was given up, are not kept unless wanted; those of a failure are
+ * named. */
 static int settle_logs(struct capture *capture, int result, struct error *error)
 {
     if (!capture->work_path)
         return result;
-    if (result == 0 && !capture->request->keep_logs)
+    if ((result == 0 || (error && error_is(error, "interrupted"))) && !capture->request->keep_logs)
         (void)directory_remove_all(AT_FDCWD, capture->work_path);
     else if (result < 0 && faccessat(AT_FDCWD, capture->work_path, F_OK, 0) == 0 && error &&
              error->code) {
@@ -425,18 +426,26 @@ static void forget(struct capture *capture)
     phases_done(&capture->phases);
 }
 
+static bool runs_on(const struct process *process)
+{
+    return process_alive(process) && !process_is_ending(process->pid);
+}
+
 /* What failed, failed because there is nobody any more. */
 static int explain_end(const struct capture *capture, int result, struct error *error)
 {
     CLEANUP(free_ptr) char *before = NULL;
+    const struct process *main;
 
-    if (!error || !error->code || !text_starts_with(error->code, "criu-") ||
-        capture->tree.count == 0 || process_alive(&capture->tree.processes[0]))
+    if (!error || !error->code || capture->tree.count == 0 ||
+        (!text_starts_with(error->code, "criu-") && !text_equal(error->code, "process-gone")))
+        return result;
+    main = capture_main(capture);
+    if (runs_on(main) && runs_on(&capture->tree.processes[0]))
         return result;
     before = text_copy(error->message);
-    return error_set(error, "workload-ended", ESRCH,
-                     "Process %d ended while it was being saved (%s)",
-                     (int)capture->tree.processes[0].pid, before);
+    return error_set(error, "workload-ended", 0, "Process %d ended while it was being saved (%s)",
+                     (int)main->pid, before);
 }
 
 int capture_run(const struct capture_request *request, struct capture_result *ret_result,

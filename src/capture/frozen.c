@@ -85,7 +85,7 @@ static int check_orders(const struct capture *capture, struct error *error)
     if (r < 0)
         return r;
     order = signal_that_ends(pending);
-    return order ? error_set(error, "workload-ending", ESRCH,
+    return order ? error_set(error, "workload-ending", 0,
                              "Process %d was sent %s before it was frozen", (int)main->pid, order)
                  : 0;
 }

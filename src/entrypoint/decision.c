@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "basic/cleanup.h"
@@ -16,27 +17,39 @@
 
 enum { DONE_MAXIMUM = 1 << 20 };
 
-/* {"success": true, ...}; older writers put a bare date there. What is being written may still be
- * empty or cut off. */
+static bool says(const char *done, const char *word)
+{
+    const char *value = json_scan_member(done, "success");
+
+    return value && text_starts_with(value, word) && !isalnum((unsigned char)value[strlen(word)]);
+}
+
+/* What is being written may still be empty or cut off. */
+static bool is_whole(const char *text)
+{
+    size_t length = strlen(text);
+
+    while (length > 0 && isspace((unsigned char)text[length - 1]))
+        length--;
+    return length > 0 && text[length - 1] == '}';
+}
+
+/* {"success": true, ...}; older writers put a bare date there. */
 bool decision_done_is_success(const char *text)
 {
-    const char *value;
-
     while (isspace((unsigned char)*text))
         text++;
     if (*text != '{')
         return isdigit((unsigned char)*text);
-    value = json_scan_member(text, "success");
-    return value && text_starts_with(value, "true");
+    return is_whole(text) && says(text, "true");
 }
 
 /* Why a checkpoint.done that does not say success counts as none; the caller frees it. */
 static char *what_is_wrong(const char *where, const char *done)
 {
-    const char *success = json_scan_member(done, "success");
     CLEANUP(free_ptr) char *why = json_scan_string(done, "error");
 
-    if (!success || !text_starts_with(success, "false"))
+    if (!is_whole(done) || !says(done, "false"))
         return text_format("%s/checkpoint.done is damaged or half written: it says neither "
                            "\"success\": true nor false",
                            where);
@@ -114,8 +127,15 @@ static bool has_version(int directory)
 static bool look(int directory, const char *where, char **ret_reason)
 {
     CLEANUP(free_ptr) char *done = NULL;
-    int r = file_read(directory, "checkpoint.done", DONE_MAXIMUM, &done, NULL);
+    struct stat st;
+    int r = fstatat(directory, "checkpoint.done", &st, 0) < 0 ? -errno : 0;
 
+    if (r == 0 && !S_ISREG(st.st_mode)) {
+        *ret_reason = text_format("%s/checkpoint.done is no regular file", where);
+        return false;
+    }
+    if (r == 0)
+        r = file_read(directory, "checkpoint.done", DONE_MAXIMUM, &done, NULL);
     if (r < 0) {
         *ret_reason = text_format(
             "%s has no complete snapshot: its checkpoint.done %s%s", where,

@@ -20,7 +20,9 @@ static void check_nested(struct inspection *inspection, const struct inspected *
         enum namespace_kind kind = kinds[i].kind;
         bool allowed = kinds[i].nests && (inspection->own_kinds & (1U << kind));
 
-        if (inspected->namespaces.inode[kind] != root->inode[kind] && !allowed)
+        /* One that is about to be gone has none any more. */
+        if (inspected->namespaces.inode[kind] != 0 &&
+            inspected->namespaces.inode[kind] != root->inode[kind] && !allowed)
             finding_add(inspection, "namespace-nested", PREFLIGHT_REFUSE, inspected->process, NULL,
                         "it is in another %s namespace than process %d, the root of the tree",
                         namespace_name(kind), (int)inspection->request->root);

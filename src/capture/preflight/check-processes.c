@@ -12,10 +12,13 @@
 #include <unistd.h>
 
 #include "basic/cleanup.h"
+#include "basic/clock.h"
 #include "basic/file.h"
 #include "basic/text.h"
 #include "capture/preflight/inspection.h"
 #include "proc/ending.h"
+
+enum { VFORK_LOOKS = 20, VFORK_STEP_MSEC = 10 };
 
 static bool has_capability(const struct process *process, unsigned capability)
 {
@@ -107,10 +110,27 @@ static const struct process *vfork_child(const struct inspection *inspection,
     return NULL;
 }
 
+/* Programs are often started in this way, and it is over in a moment. */
+static const struct process *patient_vfork_child(const struct inspection *inspection,
+                                                 const struct process *parent, bool *ret_over)
+{
+    const struct process *child = vfork_child(inspection, parent);
+
+    for (int i = 0; child && i < VFORK_LOOKS; i++) {
+        clock_sleep_msec(VFORK_STEP_MSEC);
+        child = vfork_child(inspection, parent);
+        *ret_over = !child;
+    }
+    return child;
+}
+
 static void check_uninterruptible(struct inspection *inspection, const struct process *process)
 {
-    const struct process *child = vfork_child(inspection, process);
+    bool over = false;
+    const struct process *child = patient_vfork_child(inspection, process, &over);
 
+    if (over)
+        return;
     if (child)
         finding_add(inspection, "vfork-parent", PREFLIGHT_REFUSE, process, NULL,
                     "it waits in vfork() for process %d (%s) and can't be stopped", (int)child->pid,

@@ -132,6 +132,24 @@ static void test_deleted(void **state)
     assert_int_equal(ask(&scene).step, STEP_CANCEL);
 }
 
+/* What has begun comes to an end that is told, also when its pod ends between two attempts. */
+static void test_given_up(void **state)
+{
+    struct scene capture = scene_of(WISH_CAPTURE), restore = scene_of(WISH_RESTORE);
+
+    (void)state;
+    capture.work.attempts = restore.work.attempts = 1;
+    capture.work.not_before_usec = NOW + 5;
+    capture.pod.phase = restore.pod.phase = POD_ENDED;
+    assert_int_equal(ask(&capture).step, STEP_GIVE_UP);
+    assert_int_equal(ask(&restore).step, STEP_NOTHING);
+    capture.pod.phase = POD_RUNNING;
+    capture.pod.deleted = true;
+    assert_int_equal(ask(&capture).step, STEP_GIVE_UP);
+    capture.work.state = WORK_FAILED;
+    assert_int_equal(ask(&capture).step, STEP_NOTHING);
+}
+
 /* Everything that can come together: nothing begins twice, nothing begins for a pod that ends. */
 static void test_all(void **state)
 {
@@ -159,6 +177,10 @@ static void test_all(void **state)
                 assert_int_equal(scene.work.attempts, 0);
                 assert_true(scene.container.running);
             }
+            if (decision.step == STEP_GIVE_UP) {
+                assert_int_equal(work_state, WORK_IDLE);
+                assert_true(scene.pod.deleted || scene.pod.phase == POD_ENDED);
+            }
             if (decision.step == STEP_FORGET)
                 assert_int_equal(work_state, WORK_DONE);
         }
@@ -176,6 +198,7 @@ int main(void)
         cmocka_unit_test(test_bounded),
         cmocka_unit_test(test_replaced_after_success),
         cmocka_unit_test(test_deleted),
+        cmocka_unit_test(test_given_up),
         cmocka_unit_test(test_all),
     };
 

@@ -336,6 +336,10 @@ static void test_switched_off(void **state)
 static void test_ordinary_pods(void **state)
 {
     (void)state;
+    /* A source that is not to be saved, or not yet, is at work: nothing is restored into it. */
+    expect_nothing(
+        &(struct parts){.labels = "\"nvidia.com/snapshot-is-checkpoint-source\": \"false\", " ID},
+        &rules);
     expect_nothing(&(struct parts){.labels = "\"app\": \"web\""}, &rules);
     expect_nothing(&(struct parts){.labels = "\"nvidia.com/checkpoint-source\": \"false\""},
                    &rules);

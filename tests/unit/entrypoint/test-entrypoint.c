@@ -46,6 +46,14 @@ static void put(const char *path, const char *text)
     assert_int_equal(file_write_atomic(AT_FDCWD, whole, text, strlen(text)), 0);
 }
 
+static void put_pipe(const char *path)
+{
+    CLEANUP(free_ptr) char *whole = text_format("%s/%s", base, path);
+
+    assert_int_equal(unlink(whole), 0);
+    assert_int_equal(mkfifo(whole, 0600), 0);
+}
+
 static void set(const char *name, const char *value)
 {
     assert_int_equal(value ? setenv(name, value, 1) : unsetenv(name), 0);
@@ -110,6 +118,13 @@ static void done_files(void **state)
         decision_done_is_success("{\"error\":\"\\\"success\\\": false\",\"success\":\ttrue}"));
     assert_false(decision_done_is_success("{\"success\":null}"));
     assert_false(decision_done_is_success("{\"succ")); /* cut off */
+    assert_false(decision_done_is_success("{\"success\": true"));
+    assert_false(decision_done_is_success("{\"success\": truely}"));
+    assert_true(decision_done_is_success(" {\"success\": true}\n"));
+    put("a/checkpoint.done", "{\"success\": falsely, \"error\": \"x\"}");
+    assert_false(decide(NULL, "a", "damaged or half written"));
+    put_pipe("a/checkpoint.done");
+    assert_false(decide(NULL, "a", "no regular file"));
 }
 
 /* checkpoint.done tells of the newest attempt, whatever there was before. */
