@@ -7,6 +7,7 @@ import sys
 
 sys.dont_write_bytecode = True
 import product  # noqa: E402
+import machine  # noqa: E402
 import shapes  # noqa: E402
 import suite  # noqa: E402
 from eras_storage import STORAGE_TESTS  # noqa: E402
@@ -187,6 +188,32 @@ def test_failed_capture(cluster, product_):
     wait_event(cluster, source, "CheckpointFailed")
 
 
+def test_ends_meanwhile(cluster, product_):
+    """programs that end by themselves while they are saved: each job gets its word, no lease stays"""
+    del product_
+    names = [f"short-{tenths}" for tenths in range(2, 22, 2)]
+    shapes.apply(cluster, NAMESPACE, *(
+        shapes.job(name, "control", name, command=["sh", "-c", f"""
+            cd {shapes.CONTROL}; touch ready-for-snapshot; sleep {int(name[6:]) / 10}; exit 0"""])
+        for name in names))
+    for name in names:
+        wait_job(cluster, name)
+
+    def settled():
+        begun = {one["involvedObject"]["name"] for one in cluster.list("events", NAMESPACE)
+                 if one["reason"] == "CheckpointStarted"}
+        pods = [pod for pod in cluster.list("pods", NAMESPACE)
+                if pod["metadata"].get("labels", {}).get("job-name") in names]
+        waits = [pod["metadata"]["labels"]["job-name"] for pod in pods
+                 if pod["metadata"]["name"] in begun and CHECKPOINT not in annotations_of(
+                     cluster.get("job", pod["metadata"]["labels"]["job-name"], NAMESPACE))]
+        held = [one["metadata"]["name"] for one in cluster.list("leases", NAMESPACE)
+                if one["metadata"]["name"] in names]
+        return len(pods) == len(names) and not waits and not held
+
+    machine.wait_until(settled, "a word on each job, and no lease", 30)
+
+
 # A program one of whose children is traced by another.
 TRACED = ["python3", "-c", """
 import ctypes, os, runpy, time
@@ -249,7 +276,8 @@ def test_bad_requests(cluster, product_):
 
 
 TESTS = [test_first_steps, test_chrek, test_signals, test_control, test_not_restorable,
-         test_ends_at_once, test_refused, test_failed_capture, test_bad_requests, *STORAGE_TESTS]
+         test_ends_at_once, test_ends_meanwhile, test_refused, test_failed_capture, test_bad_requests,
+         *STORAGE_TESTS]
 
 
 def run(cluster, report):
