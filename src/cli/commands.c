@@ -650,7 +650,8 @@ const struct command commands[] = {
      .description =
          "Starts a program with what makes its snapshots work everywhere: process ids of its own, "
          "a private /dev/shm, output in a log file, no io_uring. Everything the program starts "
-         "belongs to the workload.\n\n"
+         "belongs to the workload, which lasts until the last of it has ended. A signal that "
+         "snapshotctl is sent goes to the program alone.\n\n"
          "Options stand before the program; everything from the program's name on belongs to it.",
      .options = run_options,
      .operand = {.name = "COMMAND",

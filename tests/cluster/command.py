@@ -60,6 +60,8 @@ def enter(arguments):
 def load(arguments):
     """A file's images by the names that they have in it, or one of the tests' own by its name."""
     cluster = bed.Cluster.attach(arguments.name)
+    if arguments.image.endswith(".tar") and not os.path.exists(arguments.image):
+        raise bed.Failure(f"there is no file {arguments.image}; `make images` writes some")
     if not os.path.exists(arguments.image):
         print(cluster.load(arguments.image))
         return
