@@ -21,7 +21,7 @@ def run_all(*arguments):
     failed = 0
     print(f"1..{len(TESTS)}", flush=True)
     for number, function in enumerate(TESTS, 1):
-        name = (function.__doc__ or function.__name__).strip()
+        name = " ".join((function.__doc__ or function.__name__).split())
         try:
             function(*arguments)
             print(f"ok {number} - {name}", flush=True)

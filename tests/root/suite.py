@@ -535,20 +535,24 @@ def test_nothing_left(settings, remaps_before):
 
 
 class Tap:
+    """What it is told by several threads comes out one after the other."""
+
     def __init__(self, count):
         self.number = 0
         self.failed = 0
+        self.turn = threading.Lock()
         print(f"1..{count}", flush=True)
 
     def report(self, result):
-        self.number += 1
         directive = f" # SKIP {result.skipped}" if result.skipped else ""
         word = "not ok" if result.problem else "ok"
-        self.failed += bool(result.problem)
-        print(f"{word} {self.number} - {result.name}{directive}")
-        for line in result.problem.replace("\\n", "\n").splitlines():
-            print(f"#   {line}")
-        print(f"#   {result.seconds:.1f} s", flush=True)
+        problem = result.problem.replace("\\n", "\n").splitlines()
+        with self.turn:
+            self.number += 1
+            self.failed += bool(result.problem)
+            print(f"{word} {self.number} - {result.name}{directive}",
+                  *(f"#   {line}" for line in (*problem, f"{result.seconds:.1f} s")), sep="\n",
+                  flush=True)
 
 
 def run_all(settings, work):
