@@ -10,6 +10,7 @@
 
 #include "basic/cleanup.h"
 #include "basic/file.h"
+#include "basic/json-shape.h"
 #include "basic/text.h"
 #include "http/printable.h"
 
@@ -27,38 +28,14 @@ int record_error(struct error *error, const char *format, ...)
     return -EBADMSG;
 }
 
-/* Bounds what the JSON reader will allocate, before it does. */
-static bool shape_is_sound(const char *data, size_t length)
-{
-    size_t depth = 0, values = 0;
-    bool quoted = false;
-
-    for (size_t i = 0; i < length; i++) {
-        char c = data[i];
-
-        if (quoted && c == '\\')
-            i++;
-        else if (c == '"')
-            quoted = !quoted;
-        else if (!quoted && (c == '{' || c == '['))
-            depth++, values++;
-        else if (!quoted && (c == '}' || c == ']') && depth > 0)
-            depth--;
-        else if (!quoted && c == ',')
-            values++;
-        if (depth > RECORD_DEPTH_MAXIMUM || values > RECORD_VALUES_MAXIMUM)
-            return false;
-    }
-    return true;
-}
-
 int record_parse(const char *data, size_t length, const char *what, json_t **ret,
                  struct error *error)
 {
     json_error_t problem;
     json_t *json;
 
-    if (length > RECORD_BYTES_MAXIMUM || !shape_is_sound(data, length))
+    if (length > RECORD_BYTES_MAXIMUM ||
+        json_shape(data, length, RECORD_DEPTH_MAXIMUM, RECORD_VALUES_MAXIMUM) != JSON_SHAPE_SOUND)
         return record_error(error, "%s is too large or nested too deeply", what);
     json = json_loadb(data, length, 0, &problem);
     if (!json) {

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "basic/cleanup.h"
+#include "basic/json-shape.h"
 #include "basic/text.h"
 #include "image/layout.h"
 
@@ -27,28 +28,15 @@ static int invalid(struct error *error, const char *format, ...)
 /* Bounds what the JSON reader will allocate, before it does. */
 static int check_shape(const char *data, size_t length, struct error *error)
 {
-    size_t depth = 0, values = 0;
-    bool quoted = false;
-
     if (length > MANIFEST_BYTES_MAXIMUM)
         return invalid(error, "it has %zu bytes", length);
-    for (size_t i = 0; i < length; i++) {
-        char c = data[i];
-
-        if (quoted && c == '\\')
-            i++;
-        else if (c == '"')
-            quoted = !quoted;
-        else if (!quoted && (c == '{' || c == '['))
-            depth++, values++;
-        else if (!quoted && (c == '}' || c == ']') && depth > 0)
-            depth--;
-        else if (!quoted && c == ',')
-            values++;
-        if (depth > MANIFEST_DEPTH_MAXIMUM)
-            return invalid(error, "it is nested too deeply");
-        if (values > MANIFEST_VALUES_MAXIMUM)
-            return invalid(error, "it has too many values");
+    switch (json_shape(data, length, MANIFEST_DEPTH_MAXIMUM, MANIFEST_VALUES_MAXIMUM)) {
+    case JSON_SHAPE_DEEP:
+        return invalid(error, "it is nested too deeply");
+    case JSON_SHAPE_LARGE:
+        return invalid(error, "it has too many values");
+    case JSON_SHAPE_SOUND:
+        break;
     }
     return 0;
 }

@@ -14,6 +14,7 @@
 #include "basic/text.h"
 #include "fake-server.h"
 #include "kube/queue.h"
+#include "worlds.h"
 
 enum { KEYS = 12, ADDS = 300 };
 
@@ -140,13 +141,5 @@ static void run(uint64_t seed)
 
 int main(int count, char **arguments)
 {
-    uint64_t first = 0, seeds = 0;
-
-    if (count != 3 || text_to_uint64(arguments[1], &first) < 0 ||
-        text_to_uint64(arguments[2], &seeds) < 0)
-        return 2;
-    for (uint64_t i = 0; i < seeds; i++)
-        run(first + i);
-    (void)printf("%" PRIu64 " worlds\n", seeds);
-    return 0;
+    return worlds_main(count, arguments, run);
 }

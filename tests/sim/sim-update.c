@@ -15,6 +15,7 @@
 #include "kube/events.h"
 #include "kube/object.h"
 #include "kube/update.h"
+#include "worlds.h"
 
 enum { WRITERS = 5, NAMES = 20 };
 
@@ -160,13 +161,5 @@ static void run(uint64_t seed)
 
 int main(int count, char **arguments)
 {
-    uint64_t first = 0, seeds = 0;
-
-    if (count != 3 || text_to_uint64(arguments[1], &first) < 0 ||
-        text_to_uint64(arguments[2], &seeds) < 0)
-        return 2;
-    for (uint64_t i = 0; i < seeds; i++)
-        run(first + i);
-    (void)printf("%" PRIu64 " worlds\n", seeds);
-    return 0;
+    return worlds_main(count, arguments, run);
 }
